@@ -1,0 +1,56 @@
+"""A style-transfer engine: models, losses, datasets and backends are plugins.
+
+This is the whole public surface; plugins import from here (and from ``engine.testing``) and nowhere deeper.
+Importing it loads no framework, no OpenCV and no PyAV.
+"""
+
+from pydantic import Field as Field
+
+from engine.components import Component as Component
+from engine.components import RecipePath as RecipePath
+from engine.contracts import Backend as Backend
+from engine.contracts import Batch as Batch
+from engine.contracts import Clip as Clip
+from engine.contracts import Dataset as Dataset
+from engine.contracts import Features as Features
+from engine.contracts import Loss as Loss
+from engine.contracts import Model as Model
+from engine.contracts import Needs as Needs
+from engine.contracts import Painter as Painter
+from engine.contracts import Precision as Precision
+from engine.contracts import Prepared as Prepared
+from engine.contracts import Sample as Sample
+from engine.contracts import Trainer as Trainer
+from engine.contracts import TrainingPlan as TrainingPlan
+from engine.contracts import WeightSource as WeightSource
+from engine.errors import EngineError as EngineError
+from engine.errors import RunError as RunError
+from engine.hookspecs import hookimpl as hookimpl
+from engine.layers import Add as Add
+from engine.layers import Concat as Concat
+from engine.layers import Conv2d as Conv2d
+from engine.layers import CropLike as CropLike
+from engine.layers import InstanceNorm2d as InstanceNorm2d
+from engine.layers import Layer as Layer
+from engine.layers import MaxPool2d as MaxPool2d
+from engine.layers import Normalize as Normalize
+from engine.layers import Pad as Pad
+from engine.layers import PadToMultiple as PadToMultiple
+from engine.layers import ReLU as ReLU
+from engine.layers import Tanh as Tanh
+from engine.layers import Upsample2d as Upsample2d
+from engine.network import NativeLayers as NativeLayers
+from engine.network import Network as Network
+from engine.network import Node as Node
+from engine.network import chain as chain
+from engine.network import residual as residual
+from engine.ops import Array as Array
+from engine.ops import DType as DType
+from engine.ops import Ops as Ops
+from engine.ops import PadMode as PadMode
+from engine.ops import ResizeMode as ResizeMode
+from engine.ops import Shape as Shape
+from engine.ops import Tensor as Tensor
+from engine.ops import UpsampleMode as UpsampleMode
+from engine.pixels import from_uint8 as from_uint8
+from engine.pixels import to_uint8 as to_uint8

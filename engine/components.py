@@ -1,0 +1,38 @@
+"""The settings that every exchangeable part is made of: a frozen, checked, documented pydantic model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+
+class Component(BaseModel):
+    """A part that a recipe names. Its fields are the settings that the recipe may give.
+
+    A field wants a default and a description: ``Field(default=1.0, description="...")``. Heavy state
+    belongs into a ``functools.cached_property``; it is dropped when the component is pickled or copied.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    kind: ClassVar[str] = "component"
+    name: ClassVar[str]
+    """A word in snake case, unique within its kind; a recipe finds the component by it."""
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = dict(super().__getstate__())
+        heavy = {key for cls in type(self).__mro__ for key, item in vars(cls).items() if isinstance(item, cached_property)}
+        state["__dict__"] = {key: item for key, item in state["__dict__"].items() if key not in heavy}
+        return state
+
+
+def _beside_recipe(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base")
+    return path if base is None or path.is_absolute() else Path(base) / path
+
+
+RecipePath = Annotated[Path, AfterValidator(_beside_recipe)]
+"""A path setting; a relative one is taken from the folder of the recipe that names it."""

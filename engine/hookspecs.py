@@ -1,0 +1,67 @@
+"""The hooks that a plugin may implement; each is used by a plugin of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, SupportsFloat
+
+import pluggy
+
+from engine.contracts import Backend, Dataset, Loss, Model
+
+if TYPE_CHECKING:
+    import typer
+
+    from engine.training import Run
+
+hookspec = pluggy.HookspecMarker("engine")
+hookimpl = pluggy.HookimplMarker("engine")
+
+
+@hookspec
+def engine_register_models() -> list[type[Model]]:
+    """The model classes of this plugin."""
+    return []
+
+
+@hookspec
+def engine_register_losses() -> list[type[Loss]]:
+    """The loss classes of this plugin."""
+    return []
+
+
+@hookspec
+def engine_register_datasets() -> list[type[Dataset]]:
+    """The dataset classes of this plugin."""
+    return []
+
+
+@hookspec
+def engine_register_backends() -> list[type[Backend]]:
+    """The backend classes of this plugin. Importing the plugin must not import the framework."""
+    return []
+
+
+@hookspec
+def engine_register_commands(app: typer.Typer) -> None:
+    """Add commands of one's own to the command line: ``app.command()`` or ``app.add_typer()``."""
+
+
+@hookspec
+def engine_before_training(run: Run) -> None:
+    """The run folder is there and the first step is next (the first after a restart, too)."""
+
+
+@hookspec
+def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) -> None:
+    """``step`` updates are done. Raw losses by label and ``total``; reading one waits for the device."""
+
+
+@hookspec
+def engine_after_training(run: Run) -> None:
+    """The last step is done and the style is written."""
+
+
+@hookspec
+def engine_on_error(run: Run, error: BaseException) -> None:
+    """Training stopped early; the checkpoint is written. Ctrl-C and SIGTERM arrive here as KeyboardInterrupt."""

@@ -1,0 +1,117 @@
+"""A style: one self-describing ``.safetensors`` file that holds a trained network and where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from engine import places
+from engine.errors import EngineError
+from engine.files import replacing
+from engine.network import Network
+from engine.ops import Array
+from engine.painting import paint_image
+from engine.plugins import load_plugins
+
+FORMAT = 1
+
+
+class StyleInfo(BaseModel):
+    """What a style file says about itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: int = FORMAT
+    name: str
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """The whole recipe as it ran."""
+    steps: int = 0
+    seed: int = 0
+    backend: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    losses: dict[str, float] = Field(default_factory=dict)
+    """Raw values at the last step."""
+    licence: str = ""
+    notes: str = ""
+    thumbnail: str = ""
+    """The style image as a small JPEG, base64."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """A trained network with its description."""
+
+    info: StyleInfo
+    network: Network
+    weights: Mapping[str, Array]
+    """Float32, by full name; convolutions (out, in, k, k)."""
+
+    def paint(self, image: Array, *, backend: str = "auto", device: str = "auto", precision: str = "auto") -> Array:
+        """Paint a picture, uint8 RGB (h, w, 3), any size from 5 pixels a side; the same size comes back.
+
+        For many pictures use ``engine infer``, which keeps the backend and overlaps reading, painting and writing.
+        """
+        chosen = load_plugins().make_backend(backend, device=device, precision=precision)
+        return paint_image(chosen, self.network, self.weights, image)
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        metadata = {"styleengine": self.info.model_dump_json(), "network": self.network.to_json()}
+        with replacing(path) as temporary:
+            save_file({key: np.ascontiguousarray(x) for key, x in self.weights.items()}, temporary, metadata=metadata)
+
+
+def load_style(path: str | Path) -> Style:
+    """Read a style; an :class:`EngineError` for whatever is not a whole style of this format."""
+    path = Path(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118 - it is no dict
+    except FileNotFoundError:
+        raise EngineError("there is no such file", where=str(path), remedy="`engine styles` lists the styles there are.") from None
+    except (OSError, SafetensorError) as error:
+        raise EngineError(f"this is no whole safetensors file ({error})", where=str(path)) from None
+    if "styleengine" not in metadata or "network" not in metadata:
+        raise EngineError("this safetensors file is no style: its metadata describes no network", where=str(path))
+    try:
+        raw = json.loads(metadata["styleengine"])
+        found = raw.get("format") if isinstance(raw, dict) else None
+        if found != FORMAT:
+            raise EngineError(f"this style has format {found!r}", where=str(path), allowed=str(FORMAT), remedy="Install a newer styleengine.")
+        style = Style(StyleInfo.model_validate(raw), Network.from_json(metadata["network"]), weights)
+    except (ValueError, ValidationError) as error:
+        raise EngineError(f"the description in this style is damaged ({error})", where=str(path)) from None
+    style.network.check_weights(weights, where=str(path))
+    return style
+
+
+def style_files() -> dict[str, Path]:
+    """Every style that ``--style NAME`` finds: shipped ones first, then the cache, then ./runs."""
+    found: dict[str, Path] = {}
+    for path in sorted((places.shipped() / "weights").glob("*.safetensors")):
+        found.setdefault(path.stem, path)
+    for path in sorted((places.cache() / "styles").glob("*.safetensors")):
+        found.setdefault(path.stem, path)
+    for path in sorted(places.runs().glob("*/style.safetensors")):
+        found.setdefault(path.parent.name, path)
+    return found
+
+
+def find_style(name: str) -> Path:
+    """The file of a style given by name or by path."""
+    files = style_files()
+    if name in files:
+        return files[name]
+    if Path(name).suffix or Path(name).exists():
+        return Path(name)
+    known = ", ".join(files) or "none yet"
+    raise EngineError(f"no style is called {name!r}", allowed=known, remedy="Give the path of a .safetensors file, or train one.")
