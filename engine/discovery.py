@@ -1,0 +1,62 @@
+"""Find plugins without importing them: installed ones by their entry point, and files that the user names."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from engine.errors import EngineError
+
+GROUP = "engine.plugins"
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """A plugin that is there; nothing of it has run yet."""
+
+    name: str
+    distribution: str
+    """Of an installed plugin; the path for a plugin file."""
+    version: str
+    source: EntryPoint | Path
+
+    def load(self) -> object:
+        """Import it; whatever its code raises comes out."""
+        return _load_file(self.source) if isinstance(self.source, Path) else self.source.load()
+
+
+def discover(files: Sequence[Path] = ()) -> list[Discovered]:
+    """Installed plugins and the files given, sorted by name; an :class:`EngineError` for a file that is not there."""
+    found = [
+        Discovered(point.name, point.dist.name if point.dist else "unknown", point.dist.version if point.dist else "", point)
+        for point in entry_points(group=GROUP)
+    ]
+    for path in files:
+        if not path.is_file() or path.suffix != ".py":
+            problem = "a plugin file ends in .py" if path.is_file() else "there is no such plugin file"
+            raise EngineError(problem, where=str(path))
+        found.append(Discovered(path.stem, str(path), "", path.resolve()))
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+
+
+def _load_file(path: Path) -> object:
+    code = path.read_bytes()
+    name = f"engine_plugin_{path.stem}_{hashlib.sha256(bytes(path) + code).hexdigest()[:12]}"
+    if name in sys.modules:  # one file, one set of classes, however often plugins are loaded
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"Python cannot import {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # first, because pickle and dataclasses look a class's module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

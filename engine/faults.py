@@ -1,0 +1,51 @@
+"""What pydantic found wrong, in words that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ValidationError
+
+Location = tuple[int | str, ...]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'content'?"``, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(what: str, word: str, known: Iterable[str]) -> str:
+    """``no <what> is called 'contant'; did you mean 'content'? known: ...``."""
+    names = sorted(known)
+    hint = did_you_mean(word, names)
+    return f"no {what} is called {word!r}{hint or ';'} known: {', '.join(names) or 'none'}"
+
+
+def explain(error: ValidationError, cls: type[BaseModel]) -> list[tuple[Location, str]]:
+    """Every fault that ``cls`` found: where in the settings, and what is wrong, without a full stop."""
+    return [(fault["loc"], _sentence(fault["type"], fault["msg"], fault["loc"], fault.get("input"), cls)) for fault in error.errors()]
+
+
+def _sentence(code: str, message: str, location: Location, value: object, cls: type[BaseModel]) -> str:
+    if code == "extra_forbidden":
+        known = _fields_at(cls, location[:-1])
+        return unknown("setting", str(location[-1]), known)
+    if code == "missing":
+        return "this setting is required"
+    text = message.removeprefix("Value error, ").removeprefix("Input ")
+    text = text[:1].lower() + text[1:]
+    shown = repr(value)
+    return f"{text}, and this is {shown if len(shown) <= 60 else shown[:57] + '...'}"
+
+
+def _fields_at(cls: type[BaseModel], location: Location) -> Iterable[str]:
+    """The field names of the model that stands at a place inside ``cls``."""
+    for key in location:
+        field = cls.model_fields.get(str(key))
+        inner = field.annotation if field is not None else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ()
+        cls = inner
+    return cls.model_fields

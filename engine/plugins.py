@@ -1,0 +1,244 @@
+"""The plugin host: load what was discovered, keep what failed with its error, and hand out components by name."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import re
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pluggy
+from pydantic import ValidationError
+
+from engine import hookspecs
+from engine.components import Component
+from engine.contracts import KINDS, Backend, Dataset, Loss, Model
+from engine.discovery import Discovered, discover
+from engine.errors import EngineError, RunError
+from engine.faults import explain, unknown
+
+_REGISTER = {"model": "engine_register_models", "loss": "engine_register_losses"}
+_REGISTER |= {"dataset": "engine_register_datasets", "backend": "engine_register_backends"}
+_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin and what became of it."""
+
+    name: str
+    distribution: str
+    """Of an installed plugin; the path for a plugin file."""
+    version: str
+    status: Literal["loaded", "disabled", "failed"]
+    error: str = ""
+    """Why it failed, or which of its components another plugin claims too."""
+    components: Mapping[str, Mapping[str, type[Component]]] = field(default_factory=dict)
+    """By kind, then by name."""
+    manager: pluggy.PluginManager | None = field(default=None, repr=False)
+    """Its hooks; a manager of its own, so that hooks run plugin by plugin and each error has an owner."""
+
+    @property
+    def owner(self) -> str:
+        """How messages call it."""
+        return self.distribution if Path(self.distribution).stem.replace("-", "_") == self.name else f"{self.distribution} ({self.name})"
+
+
+def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
+    """Load every installed plugin that ``ENGINE_DISABLE_PLUGINS=a,b`` does not name, and these files.
+
+    An installed plugin that fails is kept with its error; a file was asked for by name, so its failure is an :class:`EngineError`.
+    """
+    disabled = {name.strip() for name in os.environ.get("ENGINE_DISABLE_PLUGINS", "").split(",")}
+    return PluginHost([_load(found, found.name in disabled) for found in discover(files)])
+
+
+class PluginHost:
+    """The plugins of one command and their components."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        owners: dict[tuple[str, str], list[Plugin]] = defaultdict(list)
+        for plugin in plugins:
+            for kind, classes in plugin.components.items():
+                for name in classes:
+                    owners[kind, name].append(plugin)
+        self._conflicts = {key: [plugin.owner for plugin in claims] for key, claims in owners.items() if len(claims) > 1}
+        self._classes = {key: claims[0].components[key[0]][key[1]] for key, claims in owners.items() if len(claims) == 1}
+        self.plugins = tuple(self._without_conflicts(plugin) for plugin in plugins)
+        """Sorted by name."""
+
+    def _without_conflicts(self, plugin: Plugin) -> Plugin:
+        clashes = [(kind, name) for kind, classes in plugin.components.items() for name in classes if (kind, name) in self._conflicts]
+        if not clashes:
+            return plugin
+        error = "; ".join(
+            f"{' and '.join(self._conflicts[key])} both have a {key[0]} called {key[1]!r}, so neither loads" for key in clashes
+        )
+        kept = {
+            kind: {name: cls for name, cls in classes.items() if (kind, name) not in clashes} for kind, classes in plugin.components.items()
+        }
+        return replace(plugin, error=error, components=kept)
+
+    def names(self, kind: str) -> list[str]:
+        """The components of one kind, sorted."""
+        return sorted(name for of, name in self._classes if of == kind)
+
+    def get(self, kind: str, name: str) -> type[Component]:
+        """The class that a recipe names; an :class:`EngineError` that says which names there are."""
+        if kind not in KINDS:
+            raise EngineError(unknown("kind of component", kind, KINDS))
+        if owners := self._conflicts.get((kind, name)):
+            remedy = "Uninstall one of them, or name one plugin in ENGINE_DISABLE_PLUGINS."
+            raise EngineError(f"{' and '.join(owners)} both have a {kind} called {name!r}, so neither loads", remedy=remedy)
+        if (kind, name) in self._classes:
+            return self._classes[kind, name]
+        raise EngineError(unknown(kind, name, self.names(kind)), remedy=self._absent())
+
+    def _absent(self) -> str:
+        failed = [plugin.owner for plugin in self.plugins if plugin.status == "failed"]
+        disabled = [plugin.owner for plugin in self.plugins if plugin.status == "disabled"]
+        said = [f"{len(failed)} installed plugin(s) failed to load ({', '.join(failed)}): see `engine plugins`."] if failed else []
+        said += [f"ENGINE_DISABLE_PLUGINS turns off {', '.join(disabled)}."] if disabled else []
+        return " ".join(said)
+
+    def make(self, kind: str, name: str, settings: Mapping[str, Any] = {}, base: Path | None = None) -> Component:
+        """A component of these settings; relative paths among them start at ``base``."""
+        cls = self.get(kind, name)
+        try:
+            return cls.model_validate(dict(settings), context={"base": base})
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, location))}: {text}" if location else text for location, text in explain(error, cls)]
+            raise EngineError("\n".join(faults), where=f"{kind} {name}") from None
+
+    def make_model(self, name: str, settings: Mapping[str, Any] = {}, base: Path | None = None) -> Model:
+        """:meth:`make` for a model."""
+        return cast(Model, self.make("model", name, settings, base))
+
+    def make_loss(self, name: str, settings: Mapping[str, Any] = {}, base: Path | None = None) -> Loss:
+        """:meth:`make` for a loss."""
+        return cast(Loss, self.make("loss", name, settings, base))
+
+    def make_dataset(self, name: str, settings: Mapping[str, Any] = {}, base: Path | None = None) -> Dataset:
+        """:meth:`make` for a dataset."""
+        return cast(Dataset, self.make("dataset", name, settings, base))
+
+    def make_backend(
+        self, name: str = "auto", *, device: str = "auto", precision: str = "auto", settings: Mapping[str, Any] = {}
+    ) -> Backend:
+        """A backend by name, or with ``auto`` the installed one of the highest priority.
+
+        A backend that was named is never replaced: an :class:`EngineError` gives the command that installs its framework.
+        """
+        chosen = self.pick_backend() if name == "auto" else name
+        cls = self.backend_class(chosen)
+        if not is_installed(cls):
+            remedy = f"Install it: {cls.install}" if cls.install else ""
+            raise EngineError(f"the backend {chosen!r} needs {cls.package}, which is not installed", remedy=remedy)
+        return cast(Backend, self.make("backend", chosen, {**settings, "device": device, "precision": precision}))
+
+    def backend_class(self, name: str) -> type[Backend]:
+        """:meth:`get` for a backend, whether its framework is installed or not."""
+        return cast(type[Backend], self.get("backend", name))
+
+    def pick_backend(self) -> str:
+        """What ``auto`` means here; an :class:`EngineError` with the commands where no framework is installed."""
+        classes = [self.backend_class(name) for name in self.names("backend")]
+        installed = [cls for cls in classes if is_installed(cls)]
+        if not installed:
+            commands = [f"Install one of them: {' | '.join(cls.install for cls in classes if cls.install)}"] if classes else []
+            raise EngineError("no backend is installed", remedy="\n  ".join([*commands, *filter(None, [self._absent()])]))
+        return max(installed, key=lambda cls: cls.priority).name
+
+    def call(self, hook: str, **arguments: object) -> None:
+        """Call a lifecycle hook of every plugin in name order.
+
+        One that raises does not keep the others from running; afterwards a :class:`RunError` names plugin, hook and step.
+        """
+        failures: list[tuple[str, Exception]] = []
+        for plugin in self.plugins:
+            if plugin.manager is None:
+                continue
+            try:
+                getattr(plugin.manager.hook, hook)(**arguments)
+            except Exception as error:
+                step = f" at step {arguments['step']}" if "step" in arguments else ""
+                failures.append((f"the plugin {plugin.owner} failed in {hook}{step}: {_describe(error)}", error))
+        if failures:
+            raise RunError("\n".join(text for text, _ in failures)) from failures[0][1]
+
+
+def is_installed(cls: type[Backend]) -> bool:
+    """Whether the backend's framework can be imported, found out without importing it."""
+    return not cls.package or importlib.util.find_spec(cls.package) is not None
+
+
+def _load(found: Discovered, disabled: bool) -> Plugin:
+    record = Plugin(found.name, found.distribution, found.version, "disabled")
+    if disabled:
+        return record
+    try:
+        plugin = found.load()
+        manager = _hooks_of(plugin)
+        components = {kind: _register(manager, kind, hook) for kind, hook in _REGISTER.items()}
+    except (Exception, SystemExit) as error:
+        if isinstance(found.source, Path):
+            raise EngineError(f"this plugin file failed to load: {_describe(error)}", where=found.distribution) from error
+        return replace(record, status="failed", error=_describe(error))
+    return replace(record, status="loaded", components={kind: classes for kind, classes in components.items() if classes}, manager=manager)
+
+
+def _hooks_of(plugin: object) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("engine")
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+    manager.check_pending()  # pluggy accepts a misspelt hook without a word until it is asked
+    known = [name for name in vars(hookspecs) if name.startswith("engine_")]
+    for name, item in inspect.getmembers(plugin, inspect.isroutine):
+        if name in known and not getattr(manager.hook, name).get_hookimpls() and not hasattr(item, "engine_spec"):
+            raise EngineError(f"{name}() is not marked with @hookimpl, so nobody would call it")
+    return manager
+
+
+def _register(manager: pluggy.PluginManager, kind: str, hook: str) -> dict[str, type[Component]]:
+    caller = getattr(manager.hook, hook)
+    if not caller.get_hookimpls():
+        return {}
+    answers = caller()  # pluggy drops None
+    classes = answers[0] if answers else None
+    if not isinstance(classes, Iterable) or isinstance(classes, str):
+        raise EngineError(f"{hook}() returned {classes!r}", allowed=f"a list of {kind} classes")
+    found: dict[str, type[Component]] = {}
+    for cls in classes:
+        if not isinstance(cls, type) or not issubclass(cls, KINDS[kind]):
+            raise EngineError(f"{hook}() returned {cls!r} among others", allowed=f"subclasses of engine.{KINDS[kind].__name__}")
+        _check_component(cls)
+        if cls.name in found:
+            raise EngineError(f"{hook}() returned two called {cls.name!r}")
+        found[cls.name] = cls
+    return found
+
+
+def _check_component(cls: type[Component]) -> None:
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not _WORD.fullmatch(name):
+        allowed = "a class attribute in snake case, like `total_variation`"
+        raise EngineError(f"{cls.__qualname__}.name is {name!r}", allowed=allowed)
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise EngineError(f"{cls.__qualname__} does not define {', '.join(missing)}")
+    if silent := [key for key, item in cls.model_fields.items() if not (item.description or "").strip()]:
+        remedy = "Write Field(default=..., description=...)."
+        raise EngineError(f"these settings of {cls.__qualname__} have no description: {', '.join(silent)}", remedy=remedy)
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, (EngineError, pluggy.PluginValidationError)):
+        return str(error)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
