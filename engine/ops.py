@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 Tensor: TypeAlias = Any
@@ -128,7 +127,7 @@ class Ops(Protocol):
         """Each side times ``factor``. ``bilinear_asymmetric``: out[i] is read at i / factor, the last row and column repeated."""
 
     def warp(self, x: Tensor, flow: Tensor) -> Tensor:
-        """W(x)(p) = x(p + flow(p)), bilinear, zero outside. ``flow`` (n, 2, h, w): (dx, dy) in pixels.
+        """W(x)(p) = x(p + flow(p)), bilinear, pixels outside count as zero. ``flow`` (n, 2, h, w): (dx, dy) in pixels.
 
         In pixel coordinates (floor, four gathers, two lerps), so that zero flow is the exact identity and an
         integer shift exact. Differentiable in ``x``; ``flow`` is data.
