@@ -44,6 +44,8 @@ from engine.network import Network as Network
 from engine.network import Node as Node
 from engine.network import chain as chain
 from engine.network import residual as residual
+from engine.objective import BatchTensors as BatchTensors
+from engine.objective import Objective as Objective
 from engine.ops import Array as Array
 from engine.ops import DType as DType
 from engine.ops import Ops as Ops
@@ -52,5 +54,8 @@ from engine.ops import ResizeMode as ResizeMode
 from engine.ops import Shape as Shape
 from engine.ops import Tensor as Tensor
 from engine.ops import UpsampleMode as UpsampleMode
+from engine.optimiser import Adam as Adam
+from engine.optimiser import LossScale as LossScale
+from engine.optimiser import named_state as named_state
 from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8

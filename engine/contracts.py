@@ -196,6 +196,9 @@ class Trainer(Protocol):
     def step(self, batch: Batch) -> Mapping[str, SupportsFloat]:
         """One update. Raw losses by label and ``total``; reading a value waits for the device."""
 
+    def evaluate(self, batch: Batch) -> Mapping[str, SupportsFloat]:
+        """The same values for a batch without learning from it."""
+
     def weights(self) -> dict[str, Array]:
         """A copy of the weights, float32."""
 

@@ -146,7 +146,9 @@ class Network:
 
     def to_json(self) -> str:
         """The whole description as JSON text."""
-        nodes = [{"name": n.name, "layer": n.layer.name, "inputs": n.inputs, "settings": n.layer.model_dump(mode="json")} for n in self.nodes]
+        nodes = [
+            {"name": n.name, "layer": n.layer.name, "inputs": n.inputs, "settings": n.layer.model_dump(mode="json")} for n in self.nodes
+        ]
         head = {"inputs": dict(self.inputs), "outputs": self.outputs, "taps": dict(self.taps), "low": self.low, "high": self.high}
         return json.dumps(head | {"nodes": nodes})
 

@@ -86,7 +86,9 @@ def load_style(path: str | Path) -> Style:
         raw = json.loads(metadata["styleengine"])
         found = raw.get("format") if isinstance(raw, dict) else None
         if found != FORMAT:
-            raise EngineError(f"this style has format {found!r}", where=str(path), allowed=str(FORMAT), remedy="Install a newer styleengine.")
+            raise EngineError(
+                f"this style has format {found!r}", where=str(path), allowed=str(FORMAT), remedy="Install a newer styleengine."
+            )
         style = Style(StyleInfo.model_validate(raw), Network.from_json(metadata["network"]), weights)
     except (ValueError, ValidationError) as error:
         raise EngineError(f"the description in this style is damaged ({error})", where=str(path)) from None

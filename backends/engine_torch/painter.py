@@ -1,0 +1,36 @@
+"""Painting in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from engine import Array, DType, NativeLayers, Network, from_uint8, to_uint8
+from engine_torch.ops import TorchOps
+
+
+class TorchPainter:
+    """See :class:`engine.Painter`."""
+
+    def __init__(self, ops: TorchOps, network: Network, weights: Mapping[str, Array], precision: DType, native: NativeLayers) -> None:
+        self._ops, self._network, self._precision, self._native = ops, network, precision, native
+        self._weights = {name: ops.asarray(x) for name, x in weights.items()}
+        self._input = next(iter(network.inputs))
+
+    def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
+        for frames in batches:
+            yield self._paint(frames)
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        tensors = {name: self._ops.asarray(x, self._precision) for name, x in inputs.items()}
+        outputs = self._network.apply(self._ops, self._weights, tensors, native=self._native)
+        return {name: self._ops.to_numpy(x) for name, x in outputs.items()}
+
+    @torch.inference_mode()
+    def _paint(self, frames: Array) -> Array:
+        network = self._network
+        image = from_uint8(self._ops, self._ops.asarray(frames, "uint8"), network.low, network.high, self._precision)
+        outputs = network.apply(self._ops, self._weights, {self._input: image}, native=self._native)
+        return self._ops.to_numpy(to_uint8(self._ops, outputs[network.outputs[0]], network.low, network.high))

@@ -1,0 +1,181 @@
+"""What is minimised: run network and encoder on a batch of clips and hand the losses what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from engine.contracts import Batch, Loss, Needs, Prepared, TrainingPlan
+from engine.errors import EngineError
+from engine.layers import Weights
+from engine.network import NativeLayers, Network
+from engine.ops import Array, DType, Ops, Tensor
+from engine.pixels import from_uint8
+
+
+def union(losses: Mapping[str, Loss]) -> Needs:
+    """What all losses together need."""
+    needs = [loss.needs() for loss in losses.values()]
+    return Needs(
+        frames=max((n.frames for n in needs), default=1),
+        encoder=tuple(dict.fromkeys(layer for n in needs for layer in n.encoder)),
+        frame_encoder=tuple(dict.fromkeys(layer for n in needs for layer in n.frame_encoder)),
+        taps=tuple(dict.fromkeys(tap for n in needs for tap in n.taps)),
+        flow=any(n.flow for n in needs),
+    )
+
+
+@dataclass(frozen=True)
+class BatchTensors:
+    """A batch on the device, time first, so that every frame is one contiguous piece."""
+
+    frames: Tensor
+    """uint8 (t * n, h, w, 3), oldest first."""
+    flow: Tensor | None
+    """(t-1, n, 2, h, w)."""
+    mask: Tensor | None
+    """(t-1, n, 1, h, w)."""
+    times: int
+
+    @classmethod
+    def of(cls, ops: Ops, batch: Batch) -> BatchTensors:
+        """Copy a batch to the backend's device."""
+        n, t, h, w, c = batch.frames.shape
+
+        def time_first(x: Array) -> Array:
+            return np.ascontiguousarray(x.swapaxes(0, 1))
+
+        frames = ops.asarray(time_first(batch.frames).reshape(t * n, h, w, c), "uint8")
+        flow = None if batch.flow is None else ops.asarray(time_first(batch.flow))
+        mask = None if batch.mask is None else ops.asarray(time_first(batch.mask))
+        return cls(frames, flow, mask, t)
+
+
+class Objective:
+    """The weighted sum of a plan's losses, a pure function of weights and batch over ``ops``.
+
+    Network and encoder compute in ``precision``; it ends at their outputs, so that every loss sees float32.
+    """
+
+    def __init__(self, ops: Ops, plan: TrainingPlan, precision: DType, native: NativeLayers) -> None:
+        self.ops, self.plan, self.precision, self.native = ops, plan, precision, native
+        self.needs = union(plan.losses)
+        self._check()
+        self._encoder_weights = {name: ops.asarray(x) for name, x in plan.encoder_weights.items()}
+        style = ops.asarray(plan.style[None], "uint8")
+        image = from_uint8(ops, style, plan.network.low, plan.network.high)
+        features = self.encode(image, self.needs.encoder, precision="float32")
+        self.prepared: dict[str, Prepared] = {label: loss.prepare(ops, features) for label, loss in plan.losses.items()}
+
+    def __call__(self, weights: Weights, tensors: BatchTensors) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, a float32 scalar, and the raw losses by label."""
+        clip = PlanClip(self, weights, tensors)
+        raw = {label: loss(self.ops, clip, self.prepared[label]) for label, loss in self.plan.losses.items()}
+        total = sum((raw[label] * loss.weight for label, loss in self.plan.losses.items()), start=self.ops.asarray(0.0))
+        return total, raw
+
+    def paint(self, weights: Weights, x: Tensor) -> dict[str, Tensor]:
+        """The network's output under ``output`` and the taps that losses need; float32."""
+        network, image = self.plan.network, {next(iter(self.plan.network.inputs)): self.ops.cast(x, self.precision)}
+        values = network.apply(self.ops, weights, image, keep=self.needs.taps, native=self.native)
+        named = {name: values[name] for name in self.needs.taps} | {"output": values[network.outputs[0]]}
+        return {name: self.ops.cast(value, "float32") for name, value in named.items()}
+
+    def encode(self, x: Tensor, layers: Sequence[str], *, precision: DType | None = None) -> dict[str, Tensor]:
+        """Encoder features of an image in the network's range, float32, no deeper than the layers asked for."""
+        if not layers or self.plan.encoder is None:
+            return {}
+        network = self._pruned(tuple(layers))
+        image = {next(iter(network.inputs)): self.ops.cast(x, precision or self.precision)}
+        values = network.apply(self.ops, self._encoder_weights, image, keep=layers, native=self.native)
+        return {layer: self.ops.cast(values[layer], "float32") for layer in layers}
+
+    def _pruned(self, layers: tuple[str, ...]) -> Network:
+        if layers not in self._cut:
+            assert self.plan.encoder is not None  # _check saw to it
+            self._cut[layers] = self.plan.encoder.prune(layers)
+        return self._cut[layers]
+
+    def _check(self) -> None:
+        self._cut: dict[tuple[str, ...], Network] = {}
+        network, encoder = self.plan.network, self.plan.encoder
+        for label, loss in self.plan.losses.items():
+            needs = loss.needs()
+            layers = (*needs.encoder, *needs.frame_encoder)
+            if layers and encoder is None:
+                raise EngineError(f"the loss {label!r} compares encoder features, but the recipe names no encoder")
+            for kind, names, there in (("encoder layer", layers, encoder.taps if encoder else {}), ("tap", needs.taps, network.taps)):
+                if missing := [name for name in names if name not in there]:
+                    raise EngineError(f"the loss {label!r} reads the {kind} {missing[0]!r}", allowed=", ".join(there))
+        if encoder is not None and (encoder.low, encoder.high) != (network.low, network.high):
+            raise EngineError(f"the model paints in [{network.low}, {network.high}], the encoder reads [{encoder.low}, {encoder.high}]")
+
+
+class PlanClip:
+    """The :class:`engine.Clip` that a training step hands to the losses."""
+
+    def __init__(self, objective: Objective, weights: Weights, tensors: BatchTensors) -> None:
+        ops, plan, needs = objective.ops, objective.plan, objective.needs
+        self._objective, self._weights, self._tensors = objective, weights, tensors
+        self._frames = from_uint8(ops, tensors.frames, plan.network.low, plan.network.high)
+        self._painted = objective.paint(weights, self._frames)
+        self._encoded = {
+            "output": objective.encode(self._painted["output"], needs.encoder),
+            "frame": {k: ops.stop_gradient(x) for k, x in objective.encode(self._frames, needs.frame_encoder).items()},
+        }
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        return tuple(-k for k in range(self._tensors.times))
+
+    def frame(self, t: int) -> Tensor:
+        return self._at(self._frames, t)
+
+    def output(self, t: int) -> Tensor:
+        return self._at(self._painted["output"], t)
+
+    def tap(self, name: str, t: int) -> Tensor:
+        return self._at(self._painted[name], t)
+
+    def encoded(self, what: Literal["output", "frame"], layer: str, t: int) -> Tensor:
+        return self._at(self._encoded[what][layer], t)
+
+    def flow(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
+        flow = self._step(self._tensors.flow, t, to)
+        if size is None or size == self._size(flow):
+            return flow
+        ops, (height, width) = self._objective.ops, self._size(flow)
+        scale = np.array([size[1] / width, size[0] / height], np.float32).reshape(1, 2, 1, 1)
+        return ops.resize(flow, size, "bilinear") * ops.asarray(scale)
+
+    def mask(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
+        mask = self._step(self._tensors.mask, t, to)
+        return mask if size is None or size == self._size(mask) else self._objective.ops.resize(mask, size, "nearest")
+
+    def paint(self, x: Tensor) -> Tensor:
+        return self._objective.paint(self._weights, x)["output"]
+
+    def encode(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        return self._objective.encode(x, layers)
+
+    def _at(self, x: Tensor, t: int) -> Tensor:
+        count = self._tensors.times
+        if not -count < t <= 0:
+            raise EngineError(f"a loss asks for frame {t}", allowed=f"{1 - count} to 0")
+        n = self._objective.ops.shape(x)[0] // count
+        start = (count - 1 + t) * n
+        return x[start : start + n]
+
+    def _step(self, x: Tensor | None, t: int, to: int) -> Tensor:
+        if x is None:
+            raise EngineError("a loss reads flow or mask that it did not ask for in needs(), or that the dataset has not")
+        if to != t - 1 or not 1 - self._tensors.times < t <= 0:
+            raise EngineError(f"a loss asks for the flow from frame {t} to {to}", allowed="from a frame to the one before it")
+        return x[self._tensors.times - 2 + t]
+
+    def _size(self, x: Tensor) -> tuple[int, int]:
+        height, width = self._objective.ops.shape(x)[-2:]
+        return height, width
