@@ -7,15 +7,16 @@ Every size of mark is in it, from 4 to 200 pixels, because a style is learnt at 
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array: TypeAlias = Any  # OpenCV's stubs and NumPy's do not agree on a type
 
 WIDTH, HEIGHT = 1280, 1024
 S = 2  # everything is drawn at twice the size and reduced at the end
@@ -189,29 +190,29 @@ def stroke(rng: np.random.Generator, canvas: Array, height: Array, path: Array, 
         points = np.round(line * 8).astype(np.int32).reshape(-1, 1, 2)
         thick = max(1, round(hair * rng.uniform(0.9, 1.5)))
         cv2.polylines(canvas, [points], False, tuple(float(v) for v in shade), thick, cv2.LINE_AA, 3)
-        cv2.polylines(height, [points], False, level + rng.normal(0, 38), thick, cv2.LINE_AA, 3)
+        cv2.polylines(height, [points], False, (level + rng.normal(0, 38),), thick, cv2.LINE_AA, 3)
 
 
-def paint_strokes(
-    rng: np.random.Generator,
-    canvas: Array,
-    height: Array,
-    base: Array,
-    angle: Array,
-    width: float,
-    count: int,
-    amount: float,
-    room: Array | None = None,
-) -> None:
-    """Strokes of about one width all over, in the colours of ``base``."""
+@dataclass(frozen=True)
+class Brush:
+    """A pass over the whole picture with strokes of about one width."""
+
+    width: float
+    cover: float
+    """How many times over the strokes would cover the picture."""
+    variety: float
+
+
+def paint_strokes(rng: np.random.Generator, canvas: Array, height: Array, base: Array, angle: Array, brush: Brush, room: Array) -> None:
+    """Strokes in the colours of ``base``, most of them where ``room``, the distance to the ink, lets them be."""
     h, w = angle.shape
-    for _ in range(count):
+    for _ in range(int(brush.cover * h * w / brush.width**2 / 4.5)):
         x, y = rng.uniform(0, w), rng.uniform(0, h)
-        if room is not None and room[int(y), int(x)] < 0.5 * width + 3 * S and rng.uniform() < 0.85:
+        if room[int(y), int(x)] < 0.5 * brush.width + 3 * S and rng.uniform() < 0.85:
             continue
-        rgb = vary(rng, base[int(y), int(x)], amount)
-        path = trace(angle, x, y, width * rng.uniform(3.0, 6.5), max(3.0, width / 6))
-        stroke(rng, canvas, height, path, width * rng.uniform(0.7, 1.25), rgb)
+        rgb = vary(rng, base[int(y), int(x)], brush.variety)
+        path = trace(angle, x, y, brush.width * rng.uniform(3.0, 6.5), max(3.0, brush.width / 6))
+        stroke(rng, canvas, height, path, brush.width * rng.uniform(0.7, 1.25), rgb)
 
 
 def draw_ink(rng: np.random.Generator, canvas: Array, height: Array, label: Array, breadth: Array) -> Array:
@@ -238,7 +239,7 @@ def draw_dots(rng: np.random.Generator, canvas: Array, height: Array, angle: Arr
         centre = (round(x * 8), round(y * 8))
         cv2.circle(canvas, centre, round((r + max(2.0, r * 0.22)) * 8), INK, -1, cv2.LINE_AA, 3)
         cv2.circle(canvas, centre, round(r * 8), tuple(float(v) for v in vary(rng, np.array(rgb, np.float32), 0.5)), -1, cv2.LINE_AA, 3)
-        cv2.circle(height, centre, round(r * 8), 210.0, -1, cv2.LINE_AA, 3)
+        cv2.circle(height, centre, round(r * 8), (210.0,), -1, cv2.LINE_AA, 3)
         if r > 5 * S / 2:
             spot = tuple(float(v) for v in np.minimum(np.array(rgb) * 0.45 + 150, 255))
             cv2.circle(canvas, (round((x - r * 0.3) * 8), round((y - r * 0.32) * 8)), round(r * 0.34 * 8), spot, -1, cv2.LINE_AA, 3)
@@ -256,7 +257,7 @@ def draw_dots(rng: np.random.Generator, canvas: Array, height: Array, angle: Arr
             continue
         path = trace(angle, x, y, rng.uniform(90, 420) * S, 3.0)
         rgb, gone = contrast(x, y), 0.0
-        for (ax, ay), (bx, by) in zip(path[:-1], path[1:], strict=True):
+        for (ax, ay), (bx, by) in itertools.pairwise(path):
             gone += float(np.hypot(bx - ax, by - ay))
             if gone > 2.9 * r and 0 <= bx < w and 0 <= by < h and distance[int(by), int(bx)] > 1.15 * r:
                 dot(float(bx), float(by), r * rng.uniform(0.85, 1.1), rgb)
@@ -292,12 +293,11 @@ def draw() -> Array:
     rng = np.random.default_rng(SEED)
     base, label, angle, breadth = lay_out(rng, place_sweets(rng))
     canvas, height = base.copy(), np.full(label.shape, 128, np.float32)
-    area = WIDTH * HEIGHT * S * S
-    for width, cover, amount in [(44, 1.6, 1.6), (26, 1.8, 1.2)]:
-        paint_strokes(rng, canvas, height, base, angle, width * S / 2, int(cover * area / (width * S / 2) ** 2 / 4.5), amount)
+    for brush in (Brush(22 * S, 1.6, 1.6), Brush(13 * S, 1.8, 1.2)):
+        paint_strokes(rng, canvas, height, base, angle, brush, np.full_like(height, np.inf))
     distance = draw_ink(rng, canvas, height, label, breadth)
-    paint_strokes(rng, canvas, height, base, angle, 7 * S, int(0.5 * area / (7 * S) ** 2 / 4.5), 1.5, distance)
-    paint_strokes(rng, canvas, height, base, angle, 3.5 * S, int(0.3 * area / (3.5 * S) ** 2 / 4.5), 1.9, distance)
+    for brush in (Brush(7 * S, 0.5, 1.5), Brush(3.5 * S, 0.3, 1.9)):
+        paint_strokes(rng, canvas, height, base, angle, brush, distance)
     draw_highlights(rng, canvas, height, angle, base, 1500)
     draw_dots(rng, canvas, height, angle, distance, base)
     lit = light_relief(canvas, height)
