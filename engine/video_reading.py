@@ -1,0 +1,219 @@
+"""Videos to upright RGB frames with their timestamps."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+
+from engine.errors import EngineError
+from engine.ops import Array
+from engine.video import VideoFrame, VideoInfo, colour_of
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.sidedata.sidedata import SideData
+    from av.video.stream import VideoStream
+
+_Turn: TypeAlias = tuple[bool, bool, bool]  # transpose first, then flip left-right, then flip top-bottom
+
+
+class VideoReader:
+    """One video file, decoded once from the start; use it as a context.
+
+    Raises:
+        EngineError: The file is not there, is no video, or holds no frame that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._container = open_video(path)
+        try:
+            self._stream = _picture_stream(self._container, path)
+            self._stream.thread_type = "AUTO"
+            self._lost = self._damaged = self._retimed = self._packets = 0
+            self._ended_early = False
+            self._decoded = self._decode()
+            first = next(self._decoded, None)
+            if first is None:
+                raise EngineError("this video holds no frame that can be decoded", where=str(path))
+            self._first = first
+            self._turn, self._odd_angle = _turn_of(first)
+            self.info = self._describe(first)
+            """What the frames have in common."""
+        except BaseException:
+            self._container.close()
+            raise
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """The frames in the order in which they are shown; once only.
+
+        Raises:
+            EngineError: The size changes on the way.
+        """
+        tick = 1 / (self.info.rate * self.info.time_base)  # of one frame, by the average rate
+        offset = round(self.info.offset / self.info.time_base)
+        last, expected = None, Fraction(0)
+        held: tuple[Array, int] | None = None
+        announced = 0
+        for frame in chain([self._first], self._decoded):
+            pts = round(expected) if frame.pts is None else frame.pts - offset
+            if last is not None and pts <= last:
+                pts = max(round(expected), last + 1)
+            self._retimed += frame.pts is None or pts != frame.pts - offset
+            expected = (expected if pts == round(expected) else Fraction(pts)) + tick
+            if held is not None:
+                yield VideoFrame(held[0], held[1], pts - held[1])
+            last, held, announced = pts, (self._rgb(frame), pts), frame.duration or 0
+        if held is not None:
+            yield VideoFrame(held[0], held[1], announced if announced > 0 else max(1, round(tick)))
+
+    def notes(self) -> tuple[str, ...]:
+        """What is not as it should be in the file; complete after the last frame."""
+        said = {
+            f"{self._lost} frames of the input cannot be decoded; the frame before each is shown longer": self._lost,
+            f"{self._damaged} frames of the input are damaged": self._damaged,
+            f"{self._retimed} timestamps of the input are missing or out of order; the frame rate gave them": self._retimed,
+            "the input ends early": self._ended_early or self._packets < self._stream.frames,
+            "the display matrix is no quarter turn; painted as stored": self._odd_angle,
+            f"{_depth(self._first)} bits a channel became 8": _depth(self._first) > 8,
+        }
+        return tuple(text for text, holds in said.items() if holds)
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        import av
+
+        waiting: set[int] = set()  # timestamps that went into the decoder and have not come out
+        packets = self._container.demux(self._stream)
+        packet: Packet[VideoStream] | None
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                self._ended_early, packet = True, None
+            if packet is not None and not packet.size:  # PyAV's own mark of the end
+                continue
+            if packet is not None:
+                self._packets += 1
+                # VP8 keeps reference frames that are never shown in packets of their own.
+                if packet.pts is not None and not packet.is_discard and self._stream.codec_context.name not in ("vp8", "libvpx"):
+                    waiting.add(packet.pts)
+            try:
+                frames = self._stream.decode(packet)
+            except av.FFmpegError:
+                frames = []
+            for frame in frames:
+                if frame.pts is not None:
+                    waiting.discard(frame.pts)
+                self._damaged += frame.is_corrupt
+                yield frame
+            if packet is None:
+                break
+        self._lost = len(waiting)
+
+    def _describe(self, frame: av.VideoFrame) -> VideoInfo:
+        import av
+        from av.format import Flags
+
+        stream, container = self._stream, self._container
+        full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
+        width, height = (frame.height, frame.width) if self._turn[0] else (frame.width, frame.height)
+        time_base = stream.time_base or Fraction(1, 90000)
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        seconds = container.duration / av.time_base if container.duration else 0
+        aspect = stream.sample_aspect_ratio or None
+        starts_anywhere = Flags.ts_discont in Flags(container.format.flags)
+        return VideoInfo(
+            width,
+            height,
+            time_base,
+            rate,
+            # Colour standards go by the lines that were stored, not by how the camera was held.
+            colour_of(frame.colorspace, full, frame.color_primaries, frame.color_trc, frame.height),
+            aspect=1 / aspect if aspect and self._turn[0] else aspect,
+            frames=stream.frames or round(seconds * rate) or None,
+            offset=Fraction(container.start_time or 0, av.time_base) if starts_anywhere else Fraction(0),
+        )
+
+    def _rgb(self, frame: av.VideoFrame) -> Array:
+        from av.video.reformatter import Interpolation
+
+        if (frame.width, frame.height) != (self._first.width, self._first.height):
+            was, now = f"{self._first.width}x{self._first.height}", f"{frame.width}x{frame.height}"
+            raise EngineError(f"the size changes from {was} to {now} on the way", where=str(self.path))
+        colour = self.info.colour
+        # Without accurate rounding swscale darkens a picture by one grey level on average.
+        exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        if _is_rgb(frame):
+            image = frame.to_ndarray(format="rgb24")
+        else:
+            image = frame.to_ndarray(
+                format="rgb24",
+                interpolation=exact,
+                src_colorspace=colour.conversion,
+                src_color_range=colour.range,
+                dst_color_range="JPEG",
+            )
+        transpose, mirror, upend = self._turn
+        image = image.transpose(1, 0, 2) if transpose else image
+        return np.ascontiguousarray(image[:: -1 if upend else 1, :: -1 if mirror else 1])
+
+
+def open_video(path: Path) -> InputContainer:
+    """The file as PyAV opens it; an :class:`EngineError` where it is no media file."""
+    import av
+
+    if not path.is_file():
+        raise EngineError("there is no such file", where=str(path))
+    try:
+        container = av.open(f"file:{path}")
+    except av.FFmpegError as error:
+        raise EngineError(f"this is no video that can be read ({error.strerror})", where=str(path)) from None
+    if container.format.name == "tty":  # FFmpeg draws text files as a terminal would
+        container.close()
+        raise EngineError("this is a text file, no video", where=str(path))
+    return container
+
+
+def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+            return stream
+    raise EngineError("this file holds no video that can be decoded", where=str(path))
+
+
+def _is_rgb(frame: av.VideoFrame) -> bool:
+    return frame.format.is_rgb or frame.format.name == "pal8"
+
+
+def _depth(frame: av.VideoFrame) -> int:
+    return 8 if frame.format.name == "pal8" else max(component.bits for component in frame.format.components)
+
+
+def _turn_of(frame: av.VideoFrame) -> tuple[_Turn, bool]:
+    # QuickTime's display matrix: x' = a x + c y, y' = b x + d y, in 16.16 fixed point, y pointing down.
+    matrices = [data for data in cast("Iterable[SideData]", frame.side_data) if data.type.name == "DISPLAYMATRIX"]
+    if not matrices:
+        return (False, False, False), False
+    numbers = struct.unpack("=9i", bytes(matrices[0])[:36])
+    a, b, c, d = (round(numbers[i] / 65536) for i in (0, 1, 3, 4))
+    if abs(a) == abs(d) == 1 and b == c == 0:
+        return (False, a < 0, d < 0), False
+    if abs(b) == abs(c) == 1 and a == d == 0:
+        return (True, c < 0, b < 0), False
+    return (False, False, False), True
