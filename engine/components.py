@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 
 class Component(BaseModel):
@@ -29,10 +29,23 @@ class Component(BaseModel):
         return state
 
 
-def _beside_recipe(path: Path, info: ValidationInfo) -> Path:
-    base = (info.context or {}).get("base")
-    return path if base is None or path.is_absolute() else Path(base) / path
+class StatedText(str):
+    """Text of a recipe that knows the folder of the file that states it: a recipe may inherit from one elsewhere."""
+
+    base: Path
+
+    @classmethod
+    def of(cls, text: str, base: Path) -> StatedText:
+        """``text``, stated in the folder ``base``."""
+        stated = cls(text)
+        stated.base = base
+        return stated
 
 
-RecipePath = Annotated[Path, AfterValidator(_beside_recipe)]
+def _beside_recipe(value: object, info: ValidationInfo) -> object:
+    base = value.base if isinstance(value, StatedText) else (info.context or {}).get("base")
+    return Path(base) / value if base is not None and isinstance(value, (str, Path)) else value
+
+
+RecipePath = Annotated[Path, BeforeValidator(_beside_recipe)]
 """A path setting; a relative one is taken from the folder of the recipe that names it."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-Location = tuple[int | str, ...]
+Location: TypeAlias = tuple[int | str, ...]
+
+_SHAPES = dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping of settings")
+_SHAPES |= dict.fromkeys(("list_type", "tuple_type", "set_type"), "a list")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -34,10 +38,16 @@ def _sentence(code: str, message: str, location: Location, value: object, cls: t
         return unknown("setting", str(location[-1]), known)
     if code == "missing":
         return "this setting is required"
+    if code in _SHAPES:
+        return f"this should be {_SHAPES[code]}, and it is {_short(value)}"
     text = message.removeprefix("Value error, ").removeprefix("Input ")
     text = text[:1].lower() + text[1:]
+    return f"{text}, and this is {_short(value)}"
+
+
+def _short(value: object) -> str:
     shown = repr(value)
-    return f"{text}, and this is {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def _fields_at(cls: type[BaseModel], location: Location) -> Iterable[str]:
