@@ -54,7 +54,7 @@ class TorchBackend(Backend):
         if not value.requires_grad:
             return float(value), [self.ops.to_numpy(torch.zeros_like(x)) for x in tensors]
         gradients = torch.autograd.grad(value, tensors, allow_unused=True, materialize_grads=True)
-        return float(value), [self.ops.to_numpy(x) for x in gradients]
+        return float(value.detach()), [self.ops.to_numpy(x) for x in gradients]
 
     def trainer(self, plan: TrainingPlan) -> Trainer:
         from engine_torch.trainer import TorchTrainer

@@ -30,16 +30,16 @@ class TorchOps:
         self.device = device
 
     def asarray(self, x: Array | float, dtype: DType = "float32") -> torch.Tensor:
-        array = np.asarray(x)
+        array = np.array(x, order="C")  # torch takes no negative strides
         if array.dtype == np.float64:  # halve it here, not on a device that may know no float64
             array = array.astype(np.float32)
-        return torch.tensor(array).to(self.device, DTYPES[dtype])
+        return torch.from_numpy(array).to(self.device, DTYPES[dtype])
 
     def to_numpy(self, x: torch.Tensor) -> Array:
         x = x.detach()
         if x.dtype in (torch.bfloat16, torch.float16):
             x = x.float()
-        return np.ascontiguousarray(x.cpu().numpy())
+        return np.array(x.cpu().numpy(), order="C")  # a copy: on a CPU, NumPy shares the tensor's memory
 
     def shape(self, x: torch.Tensor) -> Shape:
         return tuple(x.shape)
