@@ -64,10 +64,12 @@ class Objective:
         self.ops, self.plan, self.precision, self.native = ops, plan, precision, native
         self.needs = union(plan.losses)
         self._check()
+        self._cut: dict[tuple[str, ...], Network] = {}
+        style = from_uint8(ops, ops.asarray(plan.style[None], "uint8"), plan.network.low, plan.network.high)
         self._encoder_weights = {name: ops.asarray(x) for name, x in plan.encoder_weights.items()}
-        style = ops.asarray(plan.style[None], "uint8")
-        image = from_uint8(ops, style, plan.network.low, plan.network.high)
-        features = self.encode(image, self.needs.encoder, precision="float32")
+        features = self._encode(style, self.needs.encoder, "float32")
+        # The style is read once, in full precision; from here on the frozen weights stay as the steps want them.
+        self._encoder_weights = {name: ops.cast(x, precision) for name, x in self._encoder_weights.items()}
         self.prepared: dict[str, Prepared] = {label: loss.prepare(ops, features) for label, loss in plan.losses.items()}
 
     def __call__(self, weights: Weights, tensors: BatchTensors) -> tuple[Tensor, dict[str, Tensor]]:
@@ -84,32 +86,27 @@ class Objective:
         named = {name: values[name] for name in self.needs.taps} | {"output": values[network.outputs[0]]}
         return {name: self.ops.cast(value, "float32") for name, value in named.items()}
 
-    def encode(self, x: Tensor, layers: Sequence[str], *, precision: DType | None = None) -> dict[str, Tensor]:
+    def encode(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Encoder features of an image in the network's range, float32, no deeper than the layers asked for."""
+        return self._encode(x, layers, self.precision)
+
+    def _encode(self, x: Tensor, layers: Sequence[str], precision: DType) -> dict[str, Tensor]:
         if not layers or self.plan.encoder is None:
             return {}
-        network = self._pruned(tuple(layers))
-        image = {next(iter(network.inputs)): self.ops.cast(x, precision or self.precision)}
+        network = self._pruned(self.plan.encoder, tuple(layers))
+        image = {next(iter(network.inputs)): self.ops.cast(x, precision)}
         values = network.apply(self.ops, self._encoder_weights, image, keep=layers, native=self.native)
         return {layer: self.ops.cast(values[layer], "float32") for layer in layers}
 
-    def _pruned(self, layers: tuple[str, ...]) -> Network:
+    def _pruned(self, encoder: Network, layers: tuple[str, ...]) -> Network:
         if layers not in self._cut:
-            assert self.plan.encoder is not None  # _check saw to it
-            self._cut[layers] = self.plan.encoder.prune(layers)
+            self._cut[layers] = encoder.prune(layers)
         return self._cut[layers]
 
     def _check(self) -> None:
-        self._cut: dict[tuple[str, ...], Network] = {}
         network, encoder = self.plan.network, self.plan.encoder
-        for label, loss in self.plan.losses.items():
-            needs = loss.needs()
-            layers = (*needs.encoder, *needs.frame_encoder)
-            if layers and encoder is None:
-                raise EngineError(f"the loss {label!r} compares encoder features, but the recipe names no encoder")
-            for kind, names, there in (("encoder layer", layers, encoder.taps if encoder else {}), ("tap", needs.taps, network.taps)):
-                if missing := [name for name in names if name not in there]:
-                    raise EngineError(f"the loss {label!r} reads the {kind} {missing[0]!r}", allowed=", ".join(there))
+        if encoder is None and (self.needs.encoder or self.needs.frame_encoder):
+            raise EngineError("a loss compares encoder features, but there is no encoder")
         if encoder is not None and (encoder.low, encoder.high) != (network.low, network.high):
             raise EngineError(f"the model paints in [{network.low}, {network.high}], the encoder reads [{encoder.low}, {encoder.high}]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from safetensors.numpy import save_file
 from engine import places
 from engine.errors import EngineError
 from engine.files import replacing
+from engine.images import resized
 from engine.network import Network
 from engine.ops import Array
 from engine.painting import paint_image
@@ -94,6 +96,14 @@ def load_style(path: str | Path) -> Style:
         raise EngineError(f"the description in this style is damaged ({error})", where=str(path)) from None
     style.network.check_weights(weights, where=str(path))
     return style
+
+
+def thumbnail(image: Array, side: int = 128) -> str:
+    """A picture, uint8 RGB (h, w, 3), as a small JPEG in base64."""
+    import cv2
+
+    small = cv2.cvtColor(resized(image, side), cv2.COLOR_RGB2BGR)
+    return base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()).decode()
 
 
 def style_files() -> dict[str, Path]:

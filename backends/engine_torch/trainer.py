@@ -43,11 +43,11 @@ class TorchTrainer:
         return raw | {"total": total}
 
     def weights(self) -> dict[str, Array]:
-        return {name: self._ops.to_numpy(x).copy() for name, x in self._weights.items()}
+        return {name: self._ops.to_numpy(x) for name, x in self._weights.items()}
 
     def state(self) -> dict[str, Array]:
         scale = [self._scale.value, self._scale.good_steps] if self._scale else [1.0, 0]
-        moments = {name: self._ops.to_numpy(x).copy() for name, x in named_state(self._m, self._v).items()}
+        moments = {name: self._ops.to_numpy(x) for name, x in named_state(self._m, self._v).items()}
         return moments | {"step": np.array(self._steps, np.int64), "loss_scale": np.array(scale, np.float32)}
 
     def restore(self, weights: Mapping[str, Array], state: Mapping[str, Array]) -> None:

@@ -1,0 +1,44 @@
+"""``engine train``: from a recipe to a style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="The recipe's file, or the name of a shipped one: `engine recipes` lists them.")],
+    backend: Annotated[str | None, typer.Option(help="In place of the recipe's.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set steps=2000.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe> by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the run folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    plugin: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Load this plugin file as well.")] = None,
+) -> None:
+    """Train the style that a recipe describes.
+
+    The run folder holds the recipe as it ran, versions and seed (run.json), metrics.jsonl, previews, the last
+    checkpoint and the style. Ctrl-C leaves a checkpoint; --resume goes on from it.
+    """
+    from engine import places
+    from engine.plugins import load_plugins
+    from engine.recipe import load_recipe
+    from engine.training import run_recipe
+
+    host = load_plugins(plugin or ())
+    checked = load_recipe(recipe, set_ or (), host, backend=backend, device=device, precision=precision)
+    folder = run_dir or places.runs() / checked.path.stem
+    style = run_recipe(checked, host, folder=folder, resume=resume, overwrite=overwrite, quiet=quiet)
+    if not quiet:
+        typer.echo(f"Paint with it: engine infer VIDEO --style {style}", err=True)
+    typer.echo(style)

@@ -1,0 +1,12 @@
+"""Checkpoints every ``checkpoint.every`` steps, beside the ones that the engine writes at the end and on an error."""
+
+from __future__ import annotations
+
+from engine import Run, hookimpl
+
+
+@hookimpl
+def engine_after_step(run: Run, step: int) -> None:
+    """Keep the state."""
+    if step % run.recipe.recipe.checkpoint.every == 0 and step < run.steps:
+        run.checkpoint()
