@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
-import re
-import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pluggy
 from pydantic import ValidationError
 
-from engine import hookspecs
 from engine.components import Component
 from engine.contracts import KINDS, Backend, Dataset, Loss, Model
 from engine.discovery import Discovered, discover
 from engine.errors import EngineError, RunError
 from engine.faults import explain, unknown
+from engine.registration import REGISTER, add_commands, describe, hooks_of, register
 
-_REGISTER = {"model": "engine_register_models", "loss": "engine_register_losses"}
-_REGISTER |= {"dataset": "engine_register_datasets", "backend": "engine_register_backends"}
-_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+if TYPE_CHECKING:
+    import typer
 
 
 @dataclass(frozen=True)
@@ -155,6 +151,10 @@ class PluginHost:
             raise EngineError("no backend is installed", remedy="\n  ".join([*commands, *filter(None, [self._absent()])]))
         return max(installed, key=lambda cls: cls.priority).name
 
+    def register_commands(self, app: typer.Typer) -> list[str]:
+        """Let every plugin add its commands; what went wrong, a clause for each plugin whose commands are missing."""
+        return add_commands(app, [(plugin.owner, plugin.manager) for plugin in self.plugins if plugin.manager is not None])
+
     def call(self, hook: str, **arguments: object) -> None:
         """Call a lifecycle hook of every plugin in name order.
 
@@ -168,7 +168,7 @@ class PluginHost:
                 getattr(plugin.manager.hook, hook)(**arguments)
             except Exception as error:
                 step = f" at step {arguments['step']}" if "step" in arguments else ""
-                failures.append((f"the plugin {plugin.owner} failed in {hook}{step}: {_describe(error)}", error))
+                failures.append((f"the plugin {plugin.owner} failed in {hook}{step}: {describe(error)}", error))
         if failures:
             raise RunError("\n".join(text for text, _ in failures)) from failures[0][1]
 
@@ -184,61 +184,10 @@ def _load(found: Discovered, disabled: bool) -> Plugin:
         return record
     try:
         plugin = found.load()
-        manager = _hooks_of(plugin)
-        components = {kind: _register(manager, kind, hook) for kind, hook in _REGISTER.items()}
+        manager = hooks_of(plugin)
+        components = {kind: register(manager, kind, hook) for kind, hook in REGISTER.items()}
     except (Exception, SystemExit) as error:
         if isinstance(found.source, Path):
-            raise EngineError(f"this plugin file failed to load: {_describe(error)}", where=found.distribution) from error
-        return replace(record, status="failed", error=_describe(error))
+            raise EngineError(f"this plugin file failed to load: {describe(error)}", where=found.distribution) from error
+        return replace(record, status="failed", error=describe(error))
     return replace(record, status="loaded", components={kind: classes for kind, classes in components.items() if classes}, manager=manager)
-
-
-def _hooks_of(plugin: object) -> pluggy.PluginManager:
-    manager = pluggy.PluginManager("engine")
-    manager.add_hookspecs(hookspecs)
-    manager.register(plugin)
-    manager.check_pending()  # pluggy accepts a misspelt hook without a word until it is asked
-    known = [name for name in vars(hookspecs) if name.startswith("engine_")]
-    for name, item in inspect.getmembers(plugin, inspect.isroutine):
-        if name in known and not getattr(manager.hook, name).get_hookimpls() and not hasattr(item, "engine_spec"):
-            raise EngineError(f"{name}() is not marked with @hookimpl, so nobody would call it")
-    return manager
-
-
-def _register(manager: pluggy.PluginManager, kind: str, hook: str) -> dict[str, type[Component]]:
-    caller = getattr(manager.hook, hook)
-    if not caller.get_hookimpls():
-        return {}
-    answers = caller()  # pluggy drops None
-    classes = answers[0] if answers else None
-    if not isinstance(classes, Iterable) or isinstance(classes, str):
-        raise EngineError(f"{hook}() returned {classes!r}", allowed=f"a list of {kind} classes")
-    found: dict[str, type[Component]] = {}
-    for cls in classes:
-        if not isinstance(cls, type) or not issubclass(cls, KINDS[kind]):
-            raise EngineError(f"{hook}() returned {cls!r} among others", allowed=f"subclasses of engine.{KINDS[kind].__name__}")
-        _check_component(cls)
-        if cls.name in found:
-            raise EngineError(f"{hook}() returned two called {cls.name!r}")
-        found[cls.name] = cls
-    return found
-
-
-def _check_component(cls: type[Component]) -> None:
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not _WORD.fullmatch(name):
-        allowed = "a class attribute in snake case, like `total_variation`"
-        raise EngineError(f"{cls.__qualname__}.name is {name!r}", allowed=allowed)
-    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
-        raise EngineError(f"{cls.__qualname__} does not define {', '.join(missing)}")
-    if silent := [key for key, item in cls.model_fields.items() if not (item.description or "").strip()]:
-        remedy = "Write Field(default=..., description=...)."
-        raise EngineError(f"these settings of {cls.__qualname__} have no description: {', '.join(silent)}", remedy=remedy)
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, (EngineError, pluggy.PluginValidationError)):
-        return str(error)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"

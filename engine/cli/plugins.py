@@ -1,0 +1,88 @@
+"""``engine plugins``: which plugins there are, what became of them, and what a component can be set to."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from engine.plugins import Plugin
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Files = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Load this plugin file too; may be repeated.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(invoke_without_command=True, help="List plugins and what they bring.")
+    group.callback()(_list)
+    group.command("show")(_show)
+    app.add_typer(group, name="plugins")
+
+
+def _list(context: typer.Context, as_json: Json = False, plugin: Files = None) -> None:
+    """List plugins, also those that failed to load, with the reason."""
+    if context.invoked_subcommand:
+        return
+    from engine.plugins import load_plugins
+
+    records = [_record(found) for found in load_plugins(plugin or ()).plugins]
+    if as_json:
+        print(json.dumps({"plugins": records}, indent=2))
+        return
+    for record in records:
+        print(f"{record['name']}  {record['distribution']} {record['version']}".rstrip() + f"  {record['status']}")
+        for kind, names in record["components"].items():
+            print(f"    {kind}: {', '.join(names)}")
+        if record["error"]:
+            print("    " + record["error"].replace("\n", "\n    "))
+
+
+def _show(
+    kind: Annotated[str, typer.Argument(help="model, loss, dataset or backend.")],
+    name: Annotated[str, typer.Argument(help="As a recipe names it.")],
+    as_json: Json = False,
+    plugin: Files = None,
+) -> None:
+    """Show what a component is and what can be set."""
+    from engine.contracts import Backend
+    from engine.plugins import is_installed, load_plugins
+
+    host = load_plugins(plugin or ())
+    cls = host.get(kind, name)
+    owner = next(found for found in host.plugins if name in found.components.get(kind, {}))
+    about = inspect.cleandoc(cls.__doc__ or "")
+    if as_json:
+        facts: dict[str, Any] = {"kind": kind, "name": name, "plugin": owner.name, "distribution": owner.distribution, "about": about}
+        facts |= {"installed": is_installed(cls), "install": cls.install} if issubclass(cls, Backend) else {}
+        print(json.dumps(facts | {"schema": cls.model_json_schema()}, indent=2))
+        return
+    print(f"{kind} {name}, from {owner.owner}\n\n{about}\n")
+    if issubclass(cls, Backend):
+        print(f"framework: {cls.package or 'none'}, {'installed' if is_installed(cls) else f'not installed: {cls.install}'}\n")
+    for key, field in cls.model_fields.items():
+        print(f"{key}: {_type_of(field)}{' (required)' if field.is_required() else f' = {_default_of(field)}'}\n    {field.description}")
+
+
+def _record(plugin: Plugin) -> dict[str, Any]:
+    components = {kind: sorted(classes) for kind, classes in plugin.components.items() if classes}
+    facts = {"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
+    return {**facts, "status": plugin.status, "error": plugin.error, "components": components}
+
+
+def _type_of(field: FieldInfo) -> str:
+    kind = field.annotation
+    limits = [str(item) for item in field.metadata if type(item).__module__ == "annotated_types"]
+    name = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind).replace("typing.", "")
+    return f"{name} {' '.join(limits)}".rstrip()
+
+
+def _default_of(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return str(value) if isinstance(value, Path) else json.dumps(value, default=str)

@@ -1,0 +1,72 @@
+"""``engine recipes``: the recipes that ship, and a recipe's faults before it costs training time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(invoke_without_command=True, help="List recipes and check them.")
+    group.callback()(_list)
+    group.command("check")(_check)
+    app.add_typer(group, name="recipes")
+
+
+def _list(context: typer.Context, as_json: Json = False) -> None:
+    """List the recipes that `engine train NAME` finds by name."""
+    if context.invoked_subcommand:
+        return
+    from engine.recipe_source import list_recipes
+
+    found = list_recipes()
+    if as_json:
+        records = [{**dataclasses.asdict(summary), "path": str(summary.path)} for summary in found]
+        print(json.dumps({"recipes": records}, indent=2))
+        return
+    for summary in found:
+        print(f"{summary.name}  {summary.path}")
+        if summary.error:
+            print(f"    cannot be read: {summary.error}")
+            continue
+        print(f"    {summary.model} on {summary.dataset}, {summary.steps} steps, backend {summary.backend}: {', '.join(summary.losses)}")
+        if summary.notes:
+            print(f"    {summary.notes.splitlines()[0]}")
+    if not found:
+        print("no recipe ships with this installation")
+
+
+def _check(
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one.")],
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")] = None,
+    plugin: Annotated[
+        list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Load this plugin file too; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a recipe against the plugins that it names; every fault is listed with its line."""
+    from engine.errors import RecipeError
+    from engine.plugins import load_plugins
+    from engine.recipe import load_recipe
+
+    try:
+        checked = load_recipe(recipe, overrides or (), load_plugins(plugin or ()))
+    except RecipeError as error:
+        if not as_json:
+            raise
+        print(json.dumps({"recipe": None, "faults": error.faults}, indent=2))
+        raise typer.Exit(error.exit_code) from None
+    if as_json:
+        print(json.dumps({"recipe": checked.data, "faults": []}, indent=2))
+        return
+    settings = checked.recipe
+    print(f"{checked.path} has no fault")
+    print(f"    style {settings.name}, {settings.steps} steps of {settings.batch} clips, backend {settings.backend.name}")
+    print(f"    model {checked.model.name}, dataset {checked.dataset.name}, losses {', '.join(checked.losses)}")

@@ -1,0 +1,103 @@
+"""Ask one plugin for what it brings, and refuse what does not fit."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from engine import hookspecs
+from engine.components import Component
+from engine.contracts import KINDS
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    import typer
+
+REGISTER = {kind: f"engine_register_{'losses' if kind == 'loss' else kind + 's'}" for kind in KINDS}
+"""The hook of each kind of component."""
+_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+def hooks_of(plugin: object) -> pluggy.PluginManager:
+    """A manager that knows this plugin only; an error where a hook is misspelt, has other arguments or lacks its mark."""
+    manager = pluggy.PluginManager("engine")
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+    manager.check_pending()  # pluggy accepts a misspelt hook without a word until it is asked
+    known = [name for name in vars(hookspecs) if name.startswith("engine_")]
+    for name, item in inspect.getmembers(plugin, inspect.isroutine):
+        if name in known and not getattr(manager.hook, name).get_hookimpls() and not hasattr(item, "engine_spec"):
+            raise EngineError(f"{name}() is not marked with @hookimpl, so nobody would call it")
+    return manager
+
+
+def register(manager: pluggy.PluginManager, kind: str, hook: str) -> dict[str, type[Component]]:
+    """The classes of one kind that the plugin registers, by name; an :class:`EngineError` for whatever is no component."""
+    caller = getattr(manager.hook, hook)
+    if not caller.get_hookimpls():
+        return {}
+    answers = caller()  # pluggy drops None
+    classes = answers[0] if answers else None
+    if not isinstance(classes, Iterable) or isinstance(classes, str):
+        raise EngineError(f"{hook}() returned {classes!r}", allowed=f"a list of {kind} classes")
+    found: dict[str, type[Component]] = {}
+    for cls in classes:
+        if not isinstance(cls, type) or not issubclass(cls, KINDS[kind]):
+            raise EngineError(f"{hook}() returned {cls!r} among others", allowed=f"subclasses of engine.{KINDS[kind].__name__}")
+        _check_component(cls)
+        if cls.name in found:
+            raise EngineError(f"{hook}() returned two called {cls.name!r}")
+        found[cls.name] = cls
+    return found
+
+
+def _check_component(cls: type[Component]) -> None:
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not _WORD.fullmatch(name):
+        allowed = "a class attribute in snake case, like `total_variation`"
+        raise EngineError(f"{cls.__qualname__}.name is {name!r}", allowed=allowed)
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise EngineError(f"{cls.__qualname__} does not define {', '.join(missing)}")
+    if silent := [key for key, item in cls.model_fields.items() if not (item.description or "").strip()]:
+        remedy = "Write Field(default=..., description=...)."
+        raise EngineError(f"these settings of {cls.__qualname__} have no description: {', '.join(silent)}", remedy=remedy)
+
+
+def describe(error: BaseException) -> str:
+    """What was raised, and the line of the plugin that raised it."""
+    if isinstance(error, (EngineError, pluggy.PluginValidationError)):
+        return str(error)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, pluggy.PluginManager]]) -> list[str]:
+    """Add each plugin's commands to the command line; a clause for every plugin that failed or wants a name that is taken."""
+    from typer import Typer
+
+    failures = []
+    for owner, manager in plugins:
+        own = Typer()
+        try:
+            manager.hook.engine_register_commands(app=own)
+            if taken := sorted(_command_names(own) & _command_names(app)):
+                raise EngineError(f"there is a command {taken[0]!r} already")
+        except Exception as error:
+            failures.append(f"the plugin {owner} could not add its commands: {describe(error)}")
+            continue
+        app.registered_commands += own.registered_commands
+        app.registered_groups += own.registered_groups
+    return failures
+
+
+def _command_names(app: typer.Typer) -> set[str]:
+    from typer.main import get_command_name
+
+    named = {info.name or get_command_name(info.callback.__name__) for info in app.registered_commands if info.callback}
+    return named | {str(group.name or (group.typer_instance and group.typer_instance.info.name)) for group in app.registered_groups}
