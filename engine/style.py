@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,15 +74,31 @@ class Style:
 
 def load_style(path: str | Path) -> Style:
     """Read a style; an :class:`EngineError` for whatever is not a whole style of this format."""
-    path = Path(path)
+    with _opened(path) as file:
+        info, network = _described(file.metadata() or {}, path)
+        weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118 - it is no dict
+    network.check_weights(weights, where=str(path))
+    return Style(info, network, weights)
+
+
+def read_style(path: str | Path) -> tuple[StyleInfo, Network]:
+    """What a style says about itself, and its network, without reading the weights; errors as in :func:`load_style`."""
+    with _opened(path) as file:
+        return _described(file.metadata() or {}, path)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118 - it is no dict
+            yield file
     except FileNotFoundError:
         raise EngineError("there is no such file", where=str(path), remedy="`engine styles` lists the styles there are.") from None
     except (OSError, SafetensorError) as error:
         raise EngineError(f"this is no whole safetensors file ({error})", where=str(path)) from None
+
+
+def _described(metadata: Mapping[str, str], path: str | Path) -> tuple[StyleInfo, Network]:
     if "styleengine" not in metadata or "network" not in metadata:
         raise EngineError("this safetensors file is no style: its metadata describes no network", where=str(path))
     try:
@@ -91,11 +108,9 @@ def load_style(path: str | Path) -> Style:
             raise EngineError(
                 f"this style has format {found!r}", where=str(path), allowed=str(FORMAT), remedy="Install a newer styleengine."
             )
-        style = Style(StyleInfo.model_validate(raw), Network.from_json(metadata["network"]), weights)
+        return StyleInfo.model_validate(raw), Network.from_json(metadata["network"])
     except (ValueError, ValidationError) as error:
         raise EngineError(f"the description in this style is damaged ({error})", where=str(path)) from None
-    style.network.check_weights(weights, where=str(path))
-    return style
 
 
 def thumbnail(image: Array, side: int = 128) -> str:

@@ -1,0 +1,98 @@
+"""``engine infer``: paint pictures and videos."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine import places
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from engine.infer import Result
+    from engine.style import Style
+
+DEFAULT_STYLE = "reconet_candy"
+REMEDY = "Train one: engine train recipes/reconet_candy.yaml"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("infer")(infer)
+
+
+def infer(
+    inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT]...", help="Pictures, folders of pictures, videos.")] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="A file, a folder for several inputs, or - for stdout.")] = None,
+    style: Annotated[str | None, typer.Option(help=f"A style's name or file.  [default: {DEFAULT_STYLE}]")] = None,
+    backend: Annotated[str, typer.Option(help="What computes; auto is the fastest that is installed.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    batch: Annotated[int | None, typer.Option(min=1, help="Frames painted together.  [default: 1 on a CPU, else 4]")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A plugin file to load.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Paint pictures and videos; without INPUT, the built-in clip.
+
+    The output is INPUT.STYLE.EXT beside the input unless -o says otherwise; a video keeps its size, frames, timestamps and sound.
+    """
+    from engine.cli.painting_progress import PaintingProgress
+    from engine.infer import Studio
+    from engine.jobs import plan
+    from engine.plugins import load_plugins
+
+    if output == "-" and as_json:
+        raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
+    host = load_plugins(plugin or [])  # first: a style may be made of a plugin's layers
+    chosen = _style(style)
+    with tempfile.TemporaryDirectory() if output == "-" else nullcontext() as folder:
+        target = f"{folder}/" if folder else output
+        if not inputs:
+            inputs, target = [_sample()], target or f"sample.{chosen.info.name}.mp4"
+        work = plan(inputs, target, chosen.info.name, overwrite=overwrite)
+        if folder and len(work.jobs) != 1:
+            raise EngineError(f"-o - takes one picture or video, not {len(work.jobs)}", where="-o", remedy="Give a folder to -o.")
+        used = host.make_backend(backend, device=device, precision=precision)
+        about = {key: used.describe()[key] for key in ("device", "precision")}
+        about = {"backend": used.name, **about, "style": chosen.info.name}
+        with PaintingProgress(quiet) as progress:
+            progress.say(", ".join(f"{key} {value}" for key, value in about.items()))
+            for path in work.skipped:
+                progress.say(f"{path}: skipped, no picture")
+            results: list[Result] = []
+            for result in Studio.open(chosen, used, batch).paint(work.jobs, progress.watch):
+                results.append(result)
+                progress.finished(result)
+        if folder and results[0].error is None:
+            with results[0].job.target.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+    if as_json:
+        done = [result.to_json() | about for result in results if result.error is None]
+        failed = [result.to_json() for result in results if result.error is not None]
+        print(json.dumps({"outputs": done, "failed": failed, "skipped": [str(path) for path in work.skipped]}, indent=2))
+    if codes := [result.error.exit_code for result in results if result.error is not None]:
+        raise typer.Exit(max(codes))
+
+
+def _style(name: str | None) -> Style:
+    from engine.style import find_style, load_style, style_files
+
+    if name is None and DEFAULT_STYLE not in (known := style_files()):
+        raise EngineError(f"the default style {DEFAULT_STYLE!r} is not there", allowed=", ".join(known), remedy=REMEDY)
+    return load_style(find_style(name or DEFAULT_STYLE))
+
+
+def _sample() -> Path:
+    clip = places.shipped() / "sample.mp4"
+    if not clip.is_file():
+        raise EngineError("the built-in clip is not there", where=str(clip), remedy="Give a picture, a folder or a video.")
+    return clip

@@ -1,0 +1,65 @@
+"""What ``engine infer`` says on stderr while it paints."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from engine.infer import Result
+from engine.jobs import Job
+
+
+class PaintingProgress:
+    """A line for each file and, on a terminal, a bar for the video at work."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        rate = TextColumn("{task.fields[rate]}")
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            rate,
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+            transient=True,
+        )
+        self._tasks: dict[Job, TaskID] = {}
+
+    def __enter__(self) -> PaintingProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """A line, unless quiet."""
+        if not self._quiet:
+            self._console.print(text, markup=False, soft_wrap=True)
+
+    def watch(self, job: Job, done: int, total: int | None) -> None:
+        """See :data:`engine.infer.Watch`."""
+        if job.kind == "picture":
+            return
+        if job not in self._tasks:
+            self._tasks[job] = self._progress.add_task(job.source.name, total=total, rate="")
+        task = self._progress.tasks[self._progress.task_ids.index(self._tasks[job])]
+        self._progress.update(task.id, completed=done, rate=f"{task.speed or 0:.1f} frames/s")
+
+    def finished(self, result: Result) -> None:
+        """One file is done, or has failed."""
+        if result.job in self._tasks:
+            self._progress.remove_task(self._tasks.pop(result.job))
+        if result.error is not None:
+            self._console.print(f"error: {result.error}", markup=False, soft_wrap=True)
+            return
+        size = f"{result.width}x{result.height}"
+        frames = f"{result.frames} frames, " if result.job.kind == "video" else ""
+        self.say(f"{result.job.target}: {frames}{size}, {result.seconds:.1f} s, {result.rate:.1f} frames/s")
+        for note in result.notes:
+            self.say(f"  {note}")
