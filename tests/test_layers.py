@@ -1,0 +1,162 @@
+"""Every layer: its shapes, and its reference and native form on each backend against the oracle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from installed import BACKENDS, backend
+from pydantic import ValidationError
+
+from engine import Add, Array, Concat, Conv2d, CropLike, EngineError, InstanceNorm2d, Layer, MaxPool2d, Normalize, Pad, PadToMultiple, Shape
+from engine.layers import layer_kinds, make_layer
+from engine.testing import LAYER_CASES, LayerCase, OracleOps, draw
+
+CASES = pytest.mark.parametrize("case", LAYER_CASES, ids=lambda case: case.name)
+FORMS = pytest.mark.parametrize(
+    ("name", "native", "case"),
+    [
+        pytest.param(name, native, case, id=f"{name} {'native' if native else 'reference'} {case.name}")
+        for name in BACKENDS
+        for case in LAYER_CASES
+        for native in (False, True)
+        if not native or type(case.layer) in backend(name).native
+    ],
+)
+
+
+def test_every_layer_has_cases() -> None:
+    ours = {name for name, cls in layer_kinds().items() if cls.__module__.startswith("engine.")}
+    assert {case.layer.name for case in LAYER_CASES} == ours
+    assert len({case.name for case in LAYER_CASES}) == len(LAYER_CASES)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_native_form_has_cases(name: str) -> None:
+    assert set(backend(name).native) <= {type(case.layer) for case in LAYER_CASES}
+
+
+@CASES
+def test_shape_is_what_comes_out(case: LayerCase) -> None:
+    assert case.value.shape == (2, *case.layer.shape(*case.shapes))
+
+
+@CASES
+def test_settings_survive_their_description(case: LayerCase) -> None:
+    assert make_layer(case.layer.name, case.layer.model_dump(mode="json")) == case.layer
+
+
+@CASES
+def test_initial_weights_fit(case: LayerCase) -> None:
+    channels = [shape[0] for shape in case.shapes]
+    weights = case.layer.initial(np.random.default_rng(0), *channels)
+    assert {key: x.shape for key, x in weights.items()} == case.layer.weights(*channels)
+    assert {x.dtype for x in weights.values()} <= {np.dtype(np.float32)}
+
+
+@FORMS
+def test_value(name: str, native: bool, case: LayerCase) -> None:
+    host = backend(name)
+    form = host.native[type(case.layer)] if native else None
+    result = case.run(host.ops, form)
+    assert host.ops.dtype(result) == "float32"
+    np.testing.assert_allclose(host.ops.to_numpy(result), case.value, rtol=case.value_tolerance, atol=case.value_tolerance)
+
+
+@FORMS
+def test_gradient(name: str, native: bool, case: LayerCase) -> None:
+    host = backend(name)
+    form = host.native[type(case.layer)] if native else None
+    _, gradients = host.gradient(lambda *x: case.scalar(host.ops, form, *x), *case.variables)
+    for found, wanted in zip(gradients, case.gradients, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=case.gradient_tolerance, atol=case.gradient_tolerance)
+
+
+@FORMS
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision(name: str, native: bool, case: LayerCase, precision: str) -> None:
+    """Inputs of reduced precision, weights float32 as in training: the result has the inputs' type and is near."""
+    ops = backend(name).ops
+    form = backend(name).native[type(case.layer)] if native else None
+    weights = [ops.asarray(x) for x in case.weights.values()]
+    result = case.run(ops, form, *weights, *(ops.asarray(x, precision) for x in case.inputs))
+    assert ops.dtype(result) == precision
+    share = 2**-6 if precision == "bfloat16" else 2**-9
+    np.testing.assert_allclose(ops.to_numpy(result), case.value, atol=2 * share * np.abs(case.value).max(), rtol=share)
+
+
+def apply(layer: Layer, *x: Array, **weights: Array) -> Array:
+    result: Array = layer.apply(OracleOps(), weights, *(np.float64(a) for a in x))
+    return result
+
+
+def test_instance_norm_by_hand() -> None:
+    x = np.array([[1.0, 3], [5, 7]])[None, None]  # mean 4, biased variance 5
+    found = apply(InstanceNorm2d(eps=4), x, weight=np.array([2.0]), bias=np.array([1.0]))
+    np.testing.assert_allclose(found[0, 0], (np.array([[-3.0, -1], [1, 3]]) / 3) * 2 + 1)
+
+
+def test_instance_norm_knows_neither_other_images_nor_other_channels() -> None:
+    x = np.float64(draw("images", (3, 4, 5, 6)))
+    weights = {"weight": np.ones(4), "bias": np.zeros(4)}
+    found = apply(InstanceNorm2d(), x, **weights)
+    np.testing.assert_allclose(found[1:2], apply(InstanceNorm2d(), x[1:2], **weights), atol=1e-12)
+    np.testing.assert_allclose(found.mean(axis=(2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose(found.var(axis=(2, 3)), 1, atol=1e-3)
+
+
+def test_instance_norm_of_a_constant_is_its_bias() -> None:
+    for name in BACKENDS:
+        ops = backend(name).ops
+        for form in (None, backend(name).native.get(InstanceNorm2d)):
+            x, weight, bias = ops.asarray(np.full((1, 2, 3, 3), 7.0)), ops.asarray(np.ones(2)), ops.asarray(np.array([0.25, -1]))
+            layer, weights = InstanceNorm2d(), {"weight": weight, "bias": bias}
+            result = form(layer, weights, x) if form else layer.apply(ops, weights, x)
+            np.testing.assert_allclose(ops.to_numpy(result)[0, :, 1, 1], [0.25, -1], atol=1e-3)  # rounding of 7, times 1 / sqrt(eps)
+
+
+def test_normalize_is_torchvisions() -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    unit = np.random.default_rng(0).uniform(size=(2, 3, 4, 5))
+    found = apply(Normalize(low=-1, high=1, mean=mean, std=std), unit * 2 - 1)
+    for channel in range(3):
+        np.testing.assert_allclose(found[:, channel], (unit[:, channel] - mean[channel]) / std[channel], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "said"),
+    [
+        (Conv2d(out_channels=4, kernel=9), ((3, 8, 20),), "smaller than the 9x9 kernel"),
+        (MaxPool2d(), ((3, 1, 8),), "smaller than the 2x2 window"),
+        (Add(), ((3, 4, 4), (3, 4, 5)), "cannot add"),
+        (Concat(), ((3, 4, 4), (3, 4, 5)), "different sizes"),
+        (CropLike(), ((3, 4, 4), (3, 4, 5)), "cannot crop"),
+        (Pad(amount=4), ((3, 4, 9),), "too few to mirror"),
+        (PadToMultiple(multiple=4), ((3, 1, 8),), "too few to mirror"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(layer: Layer, shapes: tuple[Shape, ...], said: str) -> None:
+    with pytest.raises(EngineError, match=said):
+        layer.shape(*shapes)
+
+
+def test_groups_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(EngineError, match="do not divide into 3 groups"):
+        Conv2d(out_channels=6, groups=3).weights(4)
+    with pytest.raises(EngineError, match="do not divide into 2 groups"):
+        Conv2d(out_channels=3, groups=2).weights(4)
+
+
+@pytest.mark.parametrize("side", [5, 6, 7, 8])
+def test_padding_to_a_multiple_is_as_small_as_can_be(side: int) -> None:
+    assert PadToMultiple().shape((3, side, side + 1)) == (3, math.ceil(side / 4) * 4, math.ceil((side + 1) / 4) * 4)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValidationError):
+        Conv2d(out_channels=0)
+    with pytest.raises(EngineError, match="no layer is called 'conv3d'"):
+        make_layer("conv3d", {})
+    with pytest.raises(ValidationError):
+        make_layer("conv2d", {"out_channels": 3, "dilation": 2})

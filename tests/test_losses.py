@@ -1,0 +1,365 @@
+"""Each loss on the oracle and on every backend against its formula written again in NumPy, value and gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from clips import GivenClip
+from installed import BACKENDS, HOST, backend
+from pydantic import ValidationError
+
+from engine import Array, Loss, Needs, Ops, Tensor
+from engine.testing import OracleOps, draw, numerical_gradient
+
+OPS = OracleOps()
+H, W = 6, 8
+LAYERS = {"relu1_2": (2, 6, 8), "relu2_2": (3, 3, 4), "relu3_3": (4, 2, 3), "relu4_3": (5, 1, 2)}
+PIXELS = [(row, column) for row in range(H) for column in range(W)]
+
+
+def flow_of(dx: float, dy: float, n: int = 2) -> Array:
+    return np.broadcast_to(np.array([dx, dy], np.float32).reshape(1, 2, 1, 1), (n, 2, H, W)).copy()
+
+
+def some(name: str, count: int, *shape: int) -> list[Array]:
+    return [draw(f"{name} {k}", shape) for k in range(count)]
+
+
+def masks_of(count: int) -> list[Array]:
+    return [(x > 0).astype(np.float32) for x in some("mask", count, 2, 1, H, W)]
+
+
+# The formulas again, on NumPy arrays, image by image and frame by frame.
+
+
+def warped(x: Array, flow: Array) -> Array:
+    """(c, h, w): every pixel gathered with tent weights from all others."""
+    c, h, w = x.shape
+    result = np.zeros((c, h, w))
+    for row in range(h):
+        for column in range(w):
+            rows = np.maximum(0, 1 - np.abs(np.arange(h) - (row + flow[1, row, column])))
+            columns = np.maximum(0, 1 - np.abs(np.arange(w) - (column + flow[0, row, column])))
+            result[:, row, column] = np.einsum("cij,i,j->c", x, rows, columns)
+    return result
+
+
+def content(outputs: Sequence[Array], frames: Sequence[Array]) -> float:
+    n = len(outputs[0])
+    return sum(float(((o[i] - f[i]) ** 2).sum()) / o[i].size for o, f in zip(outputs, frames, strict=True) for i in range(n)) / n
+
+
+def gram(features: Array) -> Array:
+    return np.einsum("ihw,jhw->ij", features, features, optimize=False) / features.size
+
+
+def style(outputs: dict[str, Sequence[Array]], image: dict[str, Array]) -> float:
+    total = 0.0
+    for layer, frames in outputs.items():
+        wanted = gram(np.float64(image[layer][0]))
+        total += sum(float(((gram(x) - wanted) ** 2).sum()) for frame in frames for x in frame)
+    return total / len(outputs["relu1_2"][0])
+
+
+def total_variation(outputs: Sequence[Array]) -> float:
+    total = 0.0
+    for x in (x for output in outputs for x in output):
+        for row, column in PIXELS:
+            if column + 1 < W:
+                total += np.abs(x[:, row, column + 1] - x[:, row, column]).sum()
+            if row + 1 < H:
+                total += np.abs(x[:, row + 1, column] - x[:, row, column]).sum()
+    return total / len(outputs[0])
+
+
+def feature_temporal(taps: Sequence[Array], flows: Sequence[Array], masks: Sequence[Array]) -> float:
+    """For features of half the size, where both resizings are simple: flow = half the mean of 2x2 pixels, mask = every second pixel."""
+    total, n = 0.0, len(taps[0])
+    for k in range(len(taps) - 1):
+        for i in range(n):
+            flow = np.float64(flows[k][i]).reshape(2, H // 2, 2, W // 2, 2).mean(axis=(2, 4)) / 2
+            error = (taps[k][i] - warped(taps[k + 1][i], flow)) ** 2
+            total += float((masks[k][i, :, ::2, ::2] * error).sum()) / error.size
+    return total / n
+
+
+def output_temporal(
+    outputs: Sequence[Array], frames: Sequence[Array], flows: Sequence[Array], masks: Sequence[Array], luminance: bool
+) -> float:
+    total, n = 0.0, len(outputs[0])
+    for k in range(len(outputs) - 1):
+        for i in range(n):
+            change = outputs[k][i] - warped(outputs[k + 1][i], flows[k][i])
+            brighter = np.float64(frames[k][i]) - warped(np.float64(frames[k + 1][i]), flows[k][i])
+            for row, column in PIXELS:
+                r, g, b = brighter[:, row, column]
+                expected = 0.2126 * r + 0.7152 * g + 0.0722 * b if luminance else 0.0
+                total += masks[k][i, 0, row, column] * ((change[:, row, column] - expected) ** 2).sum() / (H * W)
+    return total / n
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss, the tensors it differentiates by, how a clip is made of them, and the formula."""
+
+    name: str
+    loss: Loss
+    variables: Sequence[Array]
+    clip: Callable[..., GivenClip]
+    formula: Callable[..., float]
+    style: dict[str, Array]
+
+    def value(self, ops: Ops, *variables: Tensor) -> Tensor:
+        prepared = self.loss.prepare(ops, {layer: ops.asarray(x) for layer, x in self.style.items()})
+        return self.loss(ops, self.clip(ops, *variables), prepared)
+
+
+def make(name: str, **settings: Any) -> Loss:
+    return HOST.make_loss(name, settings)
+
+
+def cases() -> list[Case]:
+    images = {layer: draw(f"style {layer}", (1, c, h + 2, w + 1)) for layer, (c, h, w) in LAYERS.items()}
+    found: list[Case] = []
+    for count in (1, 2, 3):
+        shape = (2, *LAYERS["relu3_3"])
+        seen = some("encoded frame", count, *shape)
+        found.append(
+            Case(
+                f"content of {count}",
+                make("content"),
+                some("encoded output", count, *shape),
+                lambda ops, *x, seen=seen: GivenClip(
+                    ops, encoded_output={"relu3_3": x}, encoded_frame={"relu3_3": [ops.asarray(f) for f in seen]}
+                ),
+                lambda *x, seen=seen: content(x, seen),
+                {},
+            )
+        )
+        found.append(
+            Case(
+                f"style of {count}",
+                make("style"),
+                [x for layer, shape in LAYERS.items() for x in some(f"encoded {layer}", count, 2, *shape)],
+                lambda ops, *x, count=count: GivenClip(ops, encoded_output=by_layer(x, count)),
+                lambda *x, count=count: style(by_layer(x, count), images),
+                images,
+            )
+        )
+        found.append(
+            Case(
+                f"total_variation of {count}",
+                make("total_variation"),
+                some("output", count, 2, 3, H, W),
+                lambda ops, *x: GivenClip(ops, outputs=x),
+                lambda *x: total_variation(x),
+                {},
+            )
+        )
+    flows = {
+        "no motion": [flow_of(0, 0)] * 2,
+        "a shift": [flow_of(2, 0), flow_of(0, -2)],
+        "any motion": [2 * x for x in some("flow", 2, 2, 2, H, W)],
+    }
+    for motion, flow in flows.items():
+        for count in (2, 3):
+            found += _temporal(f"{motion}, {count} frames", count, flow, masks_of(2))
+    return found
+
+
+def by_layer(x: Sequence[Any], count: int) -> dict[str, Sequence[Any]]:
+    return {layer: x[k * count : (k + 1) * count] for k, layer in enumerate(LAYERS)}
+
+
+def _temporal(name: str, count: int, flows: list[Array], masks: list[Array]) -> list[Case]:
+    frames = some("frame", count, 2, 3, H, W)
+
+    def moving(ops: Ops) -> dict[str, list[Tensor]]:
+        return {key: [ops.asarray(x) for x in xs] for key, xs in {"flows": flows, "masks": masks, "frames": frames}.items()}
+
+    return [
+        Case(
+            f"feature_temporal with {name}",
+            make("feature_temporal"),
+            some("tap", count, 2, 4, H // 2, W // 2),
+            lambda ops, *x: GivenClip(ops, taps={"features": x}, **moving(ops)),
+            lambda *x: feature_temporal(x, flows, masks),
+            {},
+        ),
+        *(
+            Case(
+                f"output_temporal with {name}, luminance={luminance}",
+                make("output_temporal", luminance=luminance),
+                some("output", count, 2, 3, H, W),
+                lambda ops, *x: GivenClip(ops, outputs=x, **moving(ops)),
+                lambda *x, luminance=luminance: output_temporal(x, frames, flows, masks, luminance),
+                {},
+            )
+            for luminance in (True, False)
+        ),
+    ]
+
+
+CASES = cases()
+EACH = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+BACKEND = pytest.mark.parametrize("name", BACKENDS)
+
+
+def scalar(case: Case, *variables: Array) -> float:
+    return float(case.value(OPS, *variables))
+
+
+@EACH
+def test_oracle_gives_the_formula(case: Case) -> None:
+    variables = [np.float64(x) for x in case.variables]
+    assert scalar(case, *variables) == pytest.approx(case.formula(*variables), rel=1e-12)
+    assert np.shape(case.value(OPS, *variables)) == ()
+
+
+@BACKEND
+@EACH
+def test_backend_gives_value_and_gradient(case: Case, name: str) -> None:
+    host = backend(name)
+    value, gradients = host.gradient(lambda *x: case.value(host.ops, *x), *case.variables)
+    exact = case.formula(*(np.float64(x) for x in case.variables))
+    assert value == pytest.approx(exact, rel=1e-5)
+    expected = numerical_gradient(lambda *x: scalar(case, *x), *case.variables)
+    for found, wanted in zip(gradients, expected, strict=True):
+        assert np.abs(wanted).max() > 0  # every frame is reached, through the warp too
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+@BACKEND
+@EACH
+def test_result_is_a_float32_scalar(case: Case, name: str) -> None:
+    ops = backend(name).ops
+    value = case.value(ops, *(ops.asarray(x) for x in case.variables))
+    assert ops.shape(value) == ()
+    assert ops.dtype(value) == "float32"
+
+
+def test_independent_gradient_of_the_formulas() -> None:
+    """The formulas' own gradients agree with the losses' on the oracle, so that both sides of the comparison are checked."""
+    for case in [c for c in CASES if c.name in ("content of 2", "style of 1", "feature_temporal with any motion, 2 frames")]:
+        found = numerical_gradient(lambda *x, case=case: scalar(case, *x), *case.variables)
+        wanted = numerical_gradient(lambda *x, case=case: case.formula(*x), *case.variables)
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-7)
+
+
+def test_published_weights() -> None:
+    weights = {"content": 1e4, "style": 1e5, "total_variation": 1e-5, "feature_temporal": 1e5, "output_temporal": 2e5}
+    assert {name: make(name).weight for name in weights} == weights
+    assert make("content", weight=3).weight == 3
+
+
+def test_needs_are_no_more_than_is_read() -> None:
+    assert make("content").needs() == Needs(encoder=("relu3_3",), frame_encoder=("relu3_3",))
+    assert make("content", layer="relu2_2").needs() == Needs(encoder=("relu2_2",), frame_encoder=("relu2_2",))
+    assert make("style").needs() == Needs(encoder=("relu1_2", "relu2_2", "relu3_3", "relu4_3"))
+    assert make("style", layers=["relu4_3"]).needs() == Needs(encoder=("relu4_3",))
+    assert make("total_variation").needs() == Needs()
+    assert make("feature_temporal", tap="deep").needs() == Needs(frames=2, taps=("deep",), flow=True)
+    assert make("output_temporal").needs() == Needs(frames=2, flow=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("content", {"weight": -1}), ("style", {"layers": []}), ("output_temporal", {"luminance": "so"})]
+)
+def test_wrong_settings_are_refused(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        HOST.get("loss", name).model_validate(settings)
+
+
+def test_prepared_gram_matrices() -> None:
+    features = {layer: draw(f"style {layer}", (1, *shape)) for layer, shape in LAYERS.items()}
+    for name in BACKENDS:
+        ops = backend(name).ops
+        prepared = make("style").prepare(ops, {layer: ops.asarray(x) for layer, x in features.items()})
+        for layer, x in features.items():
+            np.testing.assert_allclose(ops.to_numpy(prepared[layer])[0], gram(np.float64(x[0])), rtol=1e-5, atol=1e-7)
+
+
+@BACKEND
+def test_gram_matrix_stays_accurate_at_full_size(name: str) -> None:
+    ops = backend(name).ops
+    features = np.maximum(draw("relu1_2", (1, 8, 256, 256)), 0) * 50
+    found = ops.to_numpy(make("style", layers=["x"]).prepare(ops, {"x": ops.asarray(features)})["x"])[0]
+    np.testing.assert_allclose(found, gram(np.float64(features[0])), rtol=1e-5)
+
+
+@BACKEND
+def test_own_style_costs_nothing(name: str) -> None:
+    ops = backend(name).ops
+    features = {layer: ops.asarray(draw(f"style {layer}", (1, *shape))) for layer, shape in LAYERS.items()}
+    loss = make("style")
+    clip = GivenClip(ops, encoded_output={layer: [x] for layer, x in features.items()})
+    assert float(loss(ops, clip, loss.prepare(ops, features))) == 0
+
+
+@BACKEND
+@pytest.mark.parametrize("shift", [(0, 0), (2, 0), (-1, 3)])
+def test_what_moves_with_the_scene_costs_exactly_nothing(name: str, shift: tuple[int, int]) -> None:
+    """Zero flow is the identity and an integer shift exact: a translated picture has temporal loss 0, not nearly 0."""
+    ops, (dx, dy) = backend(name).ops, shift
+    wide = draw("a panorama", (2, 3, H + 8, W + 8))
+    before, now = wide[:, :, 4 : 4 + H, 4 : 4 + W], wide[:, :, 4 + dy : 4 + dy + H, 4 + dx : 4 + dx + W]
+    mask = np.zeros((2, 1, H, W), np.float32)
+    mask[:, :, max(0, -dy) : H - max(0, dy), max(0, -dx) : W - max(0, dx)] = 1
+    pair = [ops.asarray(now), ops.asarray(before)]
+    clip = GivenClip(ops, pair, pair, [ops.asarray(flow_of(dx, dy))], [ops.asarray(mask)], {"features": pair})
+    assert float(make("output_temporal", luminance=False)(ops, clip, {})) == 0
+    assert float(make("feature_temporal")(ops, clip, {})) == 0
+    assert float(make("output_temporal")(ops, clip, {})) == 0
+
+
+@BACKEND
+def test_luminance_lets_the_output_brighten_with_the_input(name: str) -> None:
+    ops = backend(name).ops
+    frame, output, light = draw("frame", (2, 3, H, W)), draw("output", (2, 3, H, W)), np.float32(0.25)
+    clip = GivenClip(
+        ops,
+        [ops.asarray(frame + light), ops.asarray(frame)],
+        [ops.asarray(output + light), ops.asarray(output)],
+        [ops.asarray(flow_of(0, 0))],
+        [ops.asarray(np.ones((2, 1, H, W)))],
+    )
+    assert float(make("output_temporal")(ops, clip, {})) == pytest.approx(0, abs=1e-10)
+    assert float(make("output_temporal", luminance=False)(ops, clip, {})) == pytest.approx(3 * 0.25**2, rel=1e-5)
+
+
+@BACKEND
+@pytest.mark.parametrize("loss", ["feature_temporal", "output_temporal"])
+def test_masked_pixels_cost_nothing_and_count(name: str, loss: str) -> None:
+    ops = backend(name).ops
+    pair = [ops.asarray(np.ones((2, 3, H, W))), ops.asarray(np.zeros((2, 3, H, W)))]
+    still = [ops.asarray(np.zeros((2, 3, H, W)))] * 2
+
+    def value(share: float) -> float:
+        mask = np.zeros((2, 1, H, W), np.float32)
+        mask[:, :, :, : int(share * W)] = 1
+        clip = GivenClip(ops, still, pair, [ops.asarray(flow_of(0, 0))], [ops.asarray(mask)], {"features": pair})
+        return float(make(loss)(ops, clip, {}))
+
+    whole = {"feature_temporal": 1.0, "output_temporal": 3.0}[loss]
+    assert [value(share) for share in (0, 0.5, 1)] == pytest.approx([0, whole / 2, whole])
+
+
+@BACKEND
+@EACH
+def test_batch_is_averaged(case: Case, name: str) -> None:
+    """Two images together cost the mean of what they cost alone."""
+    ops = backend(name).ops
+
+    def value(images: slice) -> float:
+        clip = case.clip(ops, *(ops.asarray(x[images]) for x in case.variables))
+        parts = {key: [x[images] for x in getattr(clip, key)] for key in ("flows", "masks", "frames")}
+        encoded = {layer: [x[images] for x in xs] for layer, xs in clip.encoded_frame.items()}
+        own = GivenClip(ops, outputs=clip.outputs, taps=clip.taps, encoded_output=clip.encoded_output, encoded_frame=encoded, **parts)
+        return float(case.loss(ops, own, case.loss.prepare(ops, {layer: ops.asarray(x) for layer, x in case.style.items()})))
+
+    assert value(slice(0, 2)) == pytest.approx((value(slice(0, 1)) + value(slice(1, 2))) / 2, rel=1e-5)
