@@ -21,6 +21,8 @@ class Layer(Component):
     """One kind of layer. Shapes here are (channels, height, width); tensors are (n, c, h, w)."""
 
     kind: ClassVar[str] = "layer"
+    arity: ClassVar[int | None] = 1
+    """How many inputs it takes; None for any number from one."""
 
     def weights(self, *channels: int) -> dict[str, Shape]:
         """Its weights' shapes for inputs of so many channels."""
@@ -67,7 +69,7 @@ class Conv2d(Layer):
         return {key: rng.uniform(-bound, bound, shape).astype(np.float32) for key, shape in shapes.items()}
 
     def shape(self, *shapes: Shape) -> Shape:
-        c, h, w = shapes[0]
+        _, h, w = shapes[0]
         h, w = h + 2 * self.padding, w + 2 * self.padding
         if min(h, w) < self.kernel:
             raise EngineError(f"{h}x{w} pixels are smaller than the {self.kernel}x{self.kernel} kernel")
@@ -158,6 +160,7 @@ class Add(Layer):
     """The sum of two inputs of one shape."""
 
     name = "add"
+    arity = 2
 
     def shape(self, *shapes: Shape) -> Shape:
         if shapes[0] != shapes[1]:
@@ -172,6 +175,7 @@ class Concat(Layer):
     """Its inputs' channels one after another."""
 
     name = "concat"
+    arity = None
 
     def shape(self, *shapes: Shape) -> Shape:
         if len({shape[1:] for shape in shapes}) != 1:
@@ -219,6 +223,7 @@ class CropLike(Layer):
     """The upper left part of the first input in the size of the second."""
 
     name = "crop_like"
+    arity = 2
 
     def shape(self, *shapes: Shape) -> Shape:
         (c, h, w), (_, new_h, new_w) = shapes
@@ -239,6 +244,12 @@ class Normalize(Layer):
     mean: tuple[float, ...] = Field(description="One a channel, of values in [0, 1].")
     std: tuple[float, ...] = Field(description="One a channel.")
 
+    def shape(self, *shapes: Shape) -> Shape:
+        channels = shapes[0][0]
+        if {len(self.mean), len(self.std)} - {1, channels} or 0 in self.std or not self.low < self.high:
+            raise EngineError(f"mean {self.mean}, std {self.std} and range [{self.low}, {self.high}] do not fit {channels} channels")
+        return shapes[0]
+
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         std, mean = np.array(self.std), np.array(self.mean)
         scale = ops.asarray((1 / ((self.high - self.low) * std)).reshape(1, -1, 1, 1), ops.dtype(x[0]))
@@ -249,12 +260,12 @@ class Normalize(Layer):
 def layer_kinds() -> dict[str, type[Layer]]:
     """Every layer that has been imported so far, by name; a plugin's layer counts once its module is loaded."""
     kinds: dict[str, type[Layer]] = {}
-    waiting: list[type[Layer]] = [Layer]
+    waiting = Layer.__subclasses__()
     while waiting:
-        for cls in waiting.pop().__subclasses__():
-            waiting.append(cls)
-            if "name" in vars(cls):
-                kinds[cls.name] = cls
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        if "name" in vars(cls):
+            kinds[cls.name] = cls
     return kinds
 
 

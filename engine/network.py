@@ -46,7 +46,14 @@ class Network:
 
     def __post_init__(self) -> None:
         known = set(self.inputs)
+        if empty := [name for name, channels in self.inputs.items() if channels < 1]:
+            raise EngineError(f"the input {empty[0]!r} has no channels")
         for node in self.nodes:
+            arity = node.layer.arity
+            if not node.inputs if arity is None else len(node.inputs) != arity:
+                raise EngineError(
+                    f"node {node.name!r} has {len(node.inputs)} inputs", allowed="at least 1" if arity is None else str(arity)
+                )
             if missing := [name for name in node.inputs if name not in known]:
                 raise EngineError(f"node {node.name!r} reads {missing[0]!r}, which no earlier node makes")
             if node.name in known:
@@ -55,8 +62,8 @@ class Network:
         for name in (*self.outputs, *self.taps.values()):
             if name not in known:
                 raise EngineError(f"the output or tap {name!r} is no node", allowed=", ".join(sorted(known)))
-        if not self.low < self.high:
-            raise EngineError(f"the range [{self.low}, {self.high}] is empty")
+        if not -math.inf < self.low < self.high < math.inf:
+            raise EngineError(f"the range [{self.low}, {self.high}] is no range of values")
 
     def prune(self, wanted: Iterable[str]) -> Network:
         """Only what the given taps or nodes need; they become the outputs."""

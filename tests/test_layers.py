@@ -134,6 +134,8 @@ def test_normalize_is_torchvisions() -> None:
         (CropLike(), ((3, 4, 4), (3, 4, 5)), "cannot crop"),
         (Pad(amount=4), ((3, 4, 9),), "too few to mirror"),
         (PadToMultiple(multiple=4), ((3, 1, 8),), "too few to mirror"),
+        (Normalize(mean=(0.5, 0.5), std=(1, 1)), ((3, 4, 4),), "do not fit 3 channels"),
+        (Normalize(mean=(0.5, 0.5, 0.5), std=(1, 0, 1)), ((3, 4, 4),), "do not fit 3 channels"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(layer: Layer, shapes: tuple[Shape, ...], said: str) -> None:
