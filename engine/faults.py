@@ -29,7 +29,14 @@ def unknown(what: str, word: str, known: Iterable[str]) -> str:
 
 def explain(error: ValidationError, cls: type[BaseModel]) -> list[tuple[Location, str]]:
     """Every fault that ``cls`` found: where in the settings, and what is wrong, without a full stop."""
-    return [(fault["loc"], _sentence(fault["type"], fault["msg"], fault["loc"], fault.get("input"), cls)) for fault in error.errors()]
+    found: list[tuple[Location, str]] = []
+    for fault in error.errors():
+        place = fault["loc"]
+        if fault["type"] == "missing" and place and isinstance(place[-1], int):
+            found.append((place[:-1], "this list is too short"))
+        else:
+            found.append((place, _sentence(fault["type"], fault["msg"], place, fault.get("input"), cls)))
+    return found
 
 
 def _sentence(code: str, message: str, location: Location, value: object, cls: type[BaseModel]) -> str:

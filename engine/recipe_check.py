@@ -42,13 +42,11 @@ class Checker:
         """Source, line, text."""
 
     def finish(self) -> None:
-        """Raise what was found: file by file, each in the order of its lines."""
+        """Raise what was found: file by file in the order of lines, options last."""
         if not self.faults:
             return
-        sources = {
-            source: place for place, source in enumerate(dict.fromkeys([self.root.source, *(source for source, _, _ in self.faults)]))
-        }
-        ordered = sorted(dict.fromkeys(self.faults), key=lambda fault: (sources[fault[0]], fault[1]))
+        sources = list(dict.fromkeys([self.root.source, *(source for source, _, _ in self.faults)]))
+        ordered = sorted(dict.fromkeys(self.faults), key=lambda fault: (fault[0].startswith("--"), sources.index(fault[0]), fault[1]))
         raise RecipeError([f"{source}:{line}: {text}" if line else f"{source}: {text}" for source, line, text in ordered])
 
     def shape(self, cls: type[_Shape]) -> _Shape | None:

@@ -20,6 +20,7 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _NULL = re.compile(r"~|null|Null|NULL|")
+_BREAK = re.compile("[\x85\u2028\u2029]")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -66,6 +67,12 @@ class _Dumper(yaml.SafeDumper):  # YAML 1.1's stay, so that what either version 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def text(self, text: str) -> yaml.ScalarNode:
+        """Between double quotes where the emitter would take a character of it for the end of a line."""
+        return self.represent_scalar(f"{_TAG}str", text, style='"' if _BREAK.search(text) else None)
+
+
+_Dumper.add_representer(str, _Dumper.text)
 
 for _kind, _pattern in (("null", _NULL), ("bool", _BOOL), ("int", _INT), ("float", _FLOAT)):
     _whole = re.compile(f"(?:{_pattern.pattern})$")  # PyYAML asks for a match at the start only

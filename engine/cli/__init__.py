@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from engine.cli import doctor, infer, plugins, recipes, styles, train
+from engine.cli import doctor, infer, plugins, recipes, styles, train, weights
 from engine.errors import EngineError, RecipeError
 from engine.plugins import load_plugins
 
-GROUPS = (train, infer, styles, recipes, plugins, doctor)
+GROUPS = (train, infer, styles, recipes, weights, plugins, doctor)
 """In the order of ``engine --help``; each has ``register(app)`` and imports little until a command runs."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -76,11 +77,37 @@ def _record(plugin: Plugin) -> dict[str, Any]:
     return {**facts, "status": plugin.status, "error": plugin.error, "components": components}
 
 
+_SIGNS = {
+    "ge": ">=",
+    "gt": ">",
+    "le": "<=",
+    "lt": "<",
+    "multiple_of": "a multiple of",
+    "min_length": "length >=",
+    "max_length": "length <=",
+}
+
+
 def _type_of(field: FieldInfo) -> str:
-    kind = field.annotation
-    limits = [str(item) for item in field.metadata if type(item).__module__ == "annotated_types"]
-    name = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind).replace("typing.", "")
-    return f"{name} {' '.join(limits)}".rstrip()
+    limits = [
+        f"{sign} {getattr(item, key)}" for item in field.metadata for key, sign in _SIGNS.items() if getattr(item, key, None) is not None
+    ]
+    return ", ".join([_type_name(field.annotation), *limits])
+
+
+def _type_name(kind: object) -> str:
+    inner = get_args(kind)
+    match get_origin(kind):
+        case None:
+            return "..." if kind is ... else "null" if kind is type(None) else str(getattr(kind, "__name__", kind))
+        case origin if origin is Annotated:
+            return _type_name(inner[0])
+        case origin if origin is Literal:
+            return " | ".join(json.dumps(item, default=str) for item in inner)
+        case origin if origin in (Union, UnionType):
+            return " | ".join(_type_name(item) for item in inner)
+        case origin:
+            return f"{_type_name(origin)}[{', '.join(_type_name(item) for item in inner)}]"
 
 
 def _default_of(field: FieldInfo) -> str:

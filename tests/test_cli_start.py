@@ -1,0 +1,128 @@
+"""The command line before a command runs: what it imports, how it fails and with which exit code."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.cli import main
+
+HEAVY = ("torch", "mindspore", "openvino", "jax", "cv2", "av")
+WATCH = """
+import sys
+from engine.cli import main
+try:
+    main()
+finally:
+    print("loaded:", *(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
+"""
+
+
+def engine(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    code = WATCH.format(heavy=HEAVY)
+    return subprocess.run([sys.executable, "-c", code, *words], env={**os.environ, **variables}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("plugins",), ("recipes", "check", "reconet_candy"), ("plugins", "show", "backend", "torch")]
+)
+def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
+    done = engine(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].split() == ["loaded:"]
+
+
+def test_importing_the_public_surface_loads_no_framework() -> None:
+    code = f"import sys, engine; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    out, err = capsys.readouterr()
+    code = caught.value.code
+    return (code if isinstance(code, int) else 0), out, err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("recipes", "check", "absent.yaml"), "error: absent.yaml: there is no such recipe"),
+        (("plugins", "show", "loss", "contant"), "error: no loss is called 'contant'; did you mean 'content'?"),
+        (("plugins", "--plugin", "absent.py"), "error: absent.py: there is no such plugin file"),
+        (("recipes", "check", "reconet_candy", "--set", "stps=3"), "error: --set stps=3: stps: no setting is called 'stps'; did you mean"),
+    ],
+)
+def test_what_the_user_gave_is_wrong(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str) -> None:
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [("plugns",), ("recipes", "chek"), ("plugins", "--no-such-option"), ("recipes", "check")])
+def test_usage_errors_exit_with_2(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert "Usage: engine" in err
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--version")
+    assert (code, out.split()[0]) == (0, "engine")
+    code, out, _ = run(capsys, "-h")
+    assert code == 0
+    assert all(command in out for command in ("train", "infer", "recipes", "styles", "plugins", "weights", "doctor"))
+
+
+def test_every_fault_stands_on_its_own_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("format: 1\nsteps: many\n")
+    code, out, err = run(capsys, "recipes", "check", str(path))
+    assert (code, out) == (2, "")
+    faults = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert f"error: {path}: model: this setting is required" in faults
+    assert faults[-1].startswith(f"error: {path}:2: steps: should be a valid integer")
+    code, out, _ = run(capsys, "recipes", "check", str(path), "--json")
+    assert code == 2
+    assert json.loads(out)["recipe"] is None
+    assert [f"error: {fault}" for fault in json.loads(out)["faults"]] == faults
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("plugins",), ("recipes",), ("plugins", "show", "model", "reconet"), ("recipes", "check", "reconet_candy")],
+)
+def test_json_is_one_document(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    code, out, _ = run(capsys, *words, "--json")
+    assert code == 0
+    assert isinstance(json.loads(out), dict)
+
+
+def test_lists_name_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "plugins")
+    assert "engine_losses  styleengine " in out
+    assert "    loss: content, feature_temporal, output_temporal, style, total_variation" in out.splitlines()
+    _, out, _ = run(capsys, "recipes")
+    assert out.startswith("reconet_candy  ")
+    _, out, _ = run(capsys, "plugins", "show", "loss", "content")
+    assert 'layer: str = "relu3_3"' in out.splitlines()
+    assert "weight: float, >= 0 = 10000.0" in out.splitlines()
+
+
+def test_a_plugin_file_is_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from engine import hookimpl\n\n@hookimpl\ndef engine_after_training(run): ...\n")
+    _, out, _ = run(capsys, "plugins", "--plugin", str(path))
+    assert f"mine  {path}  loaded" in out.splitlines()
+
+
+def test_no_color_is_honoured() -> None:
+    colour = re.compile(r"\x1b\[(\d+;)*([349]\d|10[0-7])(;\d+)*m")
+    assert colour.search(engine("--help", FORCE_COLOR="1").stdout)
+    assert not colour.search(engine("--help", FORCE_COLOR="1", NO_COLOR="1").stdout)
