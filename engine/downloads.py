@@ -49,9 +49,11 @@ def download(address: str, target: Path, report: Callable[[str], None], *, timeo
         with urllib.request.urlopen(request, timeout=timeout) as response, target.open("wb") as file:
             total = int(response.headers["Content-Length"]) if response.headers["Content-Length"] else None
             tenths = 0
+            if (total or 0) > _MAX_BYTES:
+                raise EngineError(f"the file is larger than {_MAX_BYTES} bytes")
             while chunk := response.read(_CHUNK):
                 received += len(chunk)
-                if max(received, total or 0) > _MAX_BYTES:
+                if received > _MAX_BYTES:  # a server need not announce a size
                     raise EngineError(f"the file is larger than {_MAX_BYTES} bytes")
                 file.write(chunk)
                 if total and received * 10 // total > tenths:
