@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -165,3 +167,8 @@ def test_operators_change_no_input(case: OpCase) -> None:
     case.function(OPS, *tensors)
     for tensor, x in zip(tensors, case.inputs, strict=True):
         np.testing.assert_array_equal(tensor, x)
+
+
+def test_importing_it_needs_no_test_framework() -> None:
+    code = "import sys, engine.testing; sys.exit(' '.join({'pytest', 'hypothesis', 'torch', 'cv2', 'av'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr.strip() == ""
