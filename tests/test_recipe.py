@@ -1,90 +1,15 @@
 """Recipes: what they say, where they say it, and every fault that they can have."""
 
-import math
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from engine.errors import EngineError, RecipeError
 from engine.plugins import PluginHost, load_plugins
 from engine.recipe import CheckedRecipe, load_recipe
 from engine.recipe_source import list_recipes, numbered
-from engine.yaml_lines import dump_yaml, read_yaml
 
-KIT = '''
-"""Small components for recipes."""
-from pydantic import field_validator
-from engine import (Backend, Conv2d, Dataset, EngineError, Field, Loss, Model, Needs, Network, ReLU, RecipePath, Sample, chain, hookimpl)
-
-class Tiny(Model):
-    name = "tiny"
-    width: int = Field(default=4, ge=1, description="Channels.")
-    def network(self):
-        nodes = chain("image", {"conv": Conv2d(out_channels=self.width, kernel=1), "relu": ReLU()})
-        return Network({"image": 3}, nodes, ("relu",), {"inside": "relu"})
-
-class Eye(Tiny):
-    name = "eye"
-
-class Content(Loss):
-    name = "content"
-    layer: str = Field(default="inside", description="Encoder layer.")
-    def needs(self):
-        return Needs(encoder=(self.layer,))
-    def __call__(self, ops, clip, prepared): ...
-
-class Smooth(Loss):
-    name = "smooth"
-    tap: str = Field(default="", description="A tap of the model.")
-    def needs(self):
-        return Needs(taps=(self.tap,) if self.tap else ())
-    def __call__(self, ops, clip, prepared): ...
-
-class Folder(Dataset):
-    name = "folder"
-    path: RecipePath | None = Field(default=None, description="Where.")
-    more: tuple[RecipePath, ...] = Field(default=(), description="Where else.")
-    size: tuple[int, int] = Field(default=(8, 8), description="Width, height.")
-    word: str = Field(default="", description="Text.")
-    flag: bool = Field(default=False, description="A switch.")
-    @field_validator("word")
-    @classmethod
-    def check(cls, word):
-        if word == "engine":
-            raise EngineError("the word is taken", remedy="Take another.")
-        if word == "odd":
-            raise RuntimeError("that was odd")
-        return word
-    def __len__(self): return 1
-    def __getitem__(self, index): ...
-
-class Abacus(Backend):
-    name = "abacus"
-    package = "no_such_framework"
-    rows: int = Field(default=10, description="Of beads.")
-    ops = property(lambda self: None)
-    def describe(self): return {}
-    def gradient(self, function, *inputs): ...
-    def trainer(self, plan): ...
-    def painter(self, network, weights, *, batch=1): ...
-
-class Ready(Abacus):
-    name = "ready"
-    package = ""
-
-@hookimpl
-def engine_register_models(): return [Tiny, Eye]
-@hookimpl
-def engine_register_losses(): return [Content, Smooth]
-@hookimpl
-def engine_register_datasets(): return [Folder]
-@hookimpl
-def engine_register_backends(): return [Abacus, Ready]
-'''
+KIT = Path(__file__).parent / "plugins/recipe_kit.py"
 GOOD = """\
 format: 1
 model: {name: tiny, width: 6}
@@ -104,12 +29,10 @@ steps: 100
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> PluginHost:
-    path = tmp_path_factory.mktemp("kit") / "recipe_kit.py"
-    path.write_text(KIT)
+def host() -> PluginHost:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENGINE_DISABLE_PLUGINS", ",".join(plugin.name for plugin in load_plugins().plugins))
-        return PluginHost([plugin for plugin in load_plugins([path]).plugins if plugin.name == "recipe_kit"])
+        return PluginHost([plugin for plugin in load_plugins([KIT]).plugins if plugin.name == "recipe_kit"])
 
 
 @pytest.fixture
@@ -463,62 +386,3 @@ def test_a_path_wins_over_a_shipped_name(folder: Path, host: PluginHost) -> None
     shipped = next(iter(list_recipes())).name
     (folder / shipped).write_text(GOOD.replace("pictures", "r/pictures"))
     assert load_recipe(shipped, (), host).recipe.steps == 100
-
-
-def scalar(text: str) -> object:
-    return read_yaml(f"a: {text}", "x", Path("/")).root.plain()["a"]
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e4", 1e4), ("1E+4", 1e4), ("-2.5e-3", -2.5e-3), (".5", 0.5), ("5.", 5.0), ("1.e2", 100.0), ("+3", 3), ("0123", 123),
-        ("0o17", 15), ("0x1F", 31), ("1:30", "1:30"), ("190:20:30", "190:20:30"), ("1_000", "1_000"), ("0b11", "0b11"),
-        ("yes", "yes"), ("no", "no"), ("on", "on"), ("Off", "Off"), ("y", "y"), ("true", True), ("False", False), ("~", None),
-        ("null", None), ("", None), (".inf", math.inf), ("-.INF", -math.inf), ("2024-01-01", "2024-01-01"), ("'1e4'", "1e4"),
-        ("!!str 12", "12"), ("!!float 3", 3.0), ("e4", "e4"), ("1e", "1e"), ("--1", "--1"), ("<<", "<<"), ("=", "="),
-    ],
-)  # fmt: skip
-def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
-    found = scalar(text)
-    assert found == value
-    assert type(found) is type(value) or isinstance(found, str)
-
-
-@given(st.floats(allow_nan=False))
-def test_every_float_as_python_or_c_writes_it(x: float) -> None:
-    assert scalar(dump_yaml(x).splitlines()[0]) == x
-    if math.isfinite(x):
-        for text in (repr(x), f"{x:.17e}", f"{x:+.17E}"):
-            assert scalar(text) == x
-
-
-@given(st.integers())
-def test_every_integer(n: int) -> None:
-    assert scalar(str(n)) == n
-    assert type(scalar(str(n))) is int
-
-
-DATA = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.from_regex(r"[-+.0-9eExob:_yYnN]{1,6}", fullmatch=True),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(DATA)
-def test_what_is_dumped_reads_back_the_same(data: object) -> None:
-    text = dump_yaml({"a": data})
-    assert read_yaml(text, "x", Path("/")).root.plain() == {"a": data}
-    assert yaml.safe_load(text) == {"a": data}  # by a YAML 1.1 reader too
-
-
-@given(st.text())
-def test_any_text_is_read_or_refused_with_a_recipe_error(text: str) -> None:
-    with suppress(RecipeError):
-        assert read_yaml(text, "x", Path("/")).root.source == "x"
