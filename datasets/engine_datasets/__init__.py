@@ -1,1 +1,25 @@
-"""Nothing here yet."""
+"""The datasets that ship with the engine, and the ``engine data`` commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import Dataset, hookimpl
+from engine_datasets.moving_layers import MovingLayers
+
+if TYPE_CHECKING:
+    import typer
+
+
+@hookimpl
+def engine_register_datasets() -> list[type[Dataset]]:
+    """Generated clips."""
+    return [MovingLayers]
+
+
+@hookimpl
+def engine_register_commands(app: typer.Typer) -> None:
+    """``engine data``."""
+    from engine_datasets.commands import data
+
+    app.add_typer(data, name="data")
