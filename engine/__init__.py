@@ -59,3 +59,7 @@ from engine.optimiser import LossScale as LossScale
 from engine.optimiser import named_state as named_state
 from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
+from engine.style import Style as Style
+from engine.style import load_style as load_style
+from engine.training import Run as Run
+from engine.training import train as train

@@ -1,0 +1,38 @@
+# Everything runs in one virtual environment, made on first use. `make demo`, then `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ENGINE := $(BIN)/engine
+RUN := runs/demo
+
+.PHONY: demo test check lint bench
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/ready
+	$(ENGINE) weights fetch vgg16
+	$(ENGINE) train recipes/reconet_candy.yaml --run-dir $(RUN) --overwrite
+	$(ENGINE) infer --style $(RUN)/style.safetensors -o $(RUN)/sample.mp4 --overwrite
+	@echo
+	@echo "style     $(RUN)/style.safetensors"
+	@echo "previews  $(RUN)/previews/"
+	@echo "painted   $(RUN)/sample.mp4"
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint
+	$(MAKE) test
+
+bench: $(VENV)/ready
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,rounds
