@@ -38,6 +38,7 @@ class VideoReader:
         try:
             self._stream = _picture_stream(self._container, path)
             self._stream.thread_type = "AUTO"
+            self._announced = self._stream.frames  # kept, because a closed container must not be asked
             self._lost = self._damaged = self._retimed = self._packets = 0
             self._ended_early = False
             self._decoded = self._decode()
@@ -87,7 +88,7 @@ class VideoReader:
             f"{self._lost} frames of the input cannot be decoded; the frame before each is shown longer": self._lost,
             f"{self._damaged} frames of the input are damaged": self._damaged,
             f"{self._retimed} timestamps of the input are missing or out of order; the frame rate gave them": self._retimed,
-            "the input ends early": self._ended_early or self._packets < self._stream.frames,
+            "the input ends early": self._ended_early or self._packets < self._announced,
             "the display matrix is no quarter turn; painted as stored": self._odd_angle,
             f"{_depth(self._first)} bits a channel became 8": _depth(self._first) > 8,
         }
@@ -144,7 +145,7 @@ class VideoReader:
             # Colour standards go by the lines that were stored, not by how the camera was held.
             colour_of(frame.colorspace, full, frame.color_primaries, frame.color_trc, frame.height),
             aspect=1 / aspect if aspect and self._turn[0] else aspect,
-            frames=stream.frames or round(seconds * rate) or None,
+            frames=self._announced or round(seconds * rate) or None,
             offset=Fraction(container.start_time or 0, av.time_base) if starts_anywhere else Fraction(0),
         )
 

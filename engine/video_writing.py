@@ -42,7 +42,8 @@ def writing_video(path: Path, info: VideoInfo, sound: Path | None = None) -> Ite
 
     check_container(path)
     kind = CONTAINERS[path.suffix.lower()]
-    options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
+    # By default an edit list counts in milliseconds, which cuts a clip of 29.97 frames a second short.
+    options = {"movflags": "+faststart", "movie_timescale": str(info.time_base.denominator)} if kind in ("mp4", "mov") else {}
     with replacing(path) as temporary:
         try:
             with av.open(f"file:{temporary}", "w", format=kind, options=options) as container:
