@@ -33,7 +33,10 @@ class VideoReader:
     """
 
     def __init__(self, path: Path) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self.path = path
+        self._reformatter = VideoReformatter()  # one for all frames: each new one costs milliseconds
         self._container = open_video(path)
         try:
             self._stream = _picture_stream(self._container, path)
@@ -150,7 +153,7 @@ class VideoReader:
         )
 
     def _rgb(self, frame: av.VideoFrame) -> Array:
-        from av.video.reformatter import Interpolation
+        from av.video.reformatter import Colorspace, Interpolation
 
         if (frame.width, frame.height) != (self._first.width, self._first.height):
             was, now = f"{self._first.width}x{self._first.height}", f"{frame.width}x{frame.height}"
@@ -159,15 +162,17 @@ class VideoReader:
         # Without accurate rounding swscale darkens a picture by one grey level on average.
         exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
         if _is_rgb(frame):
-            image = frame.to_ndarray(format="rgb24")
+            converted = self._reformatter.reformat(frame, format="rgb24")
         else:
-            image = frame.to_ndarray(
+            converted = self._reformatter.reformat(
+                frame,
                 format="rgb24",
                 interpolation=exact,
-                src_colorspace=colour.conversion,
+                src_colorspace=Colorspace[colour.conversion],
                 src_color_range=colour.range,
                 dst_color_range="JPEG",
             )
+        image = converted.to_ndarray()
         transpose, mirror, upend = self._turn
         image = image.transpose(1, 0, 2) if transpose else image
         return np.ascontiguousarray(image[:: -1 if upend else 1, :: -1 if mirror else 1])

@@ -59,12 +59,13 @@ class VideoWriter:
     """Frames in, in the order in which they are shown."""
 
     def __init__(self, container: OutputContainer, info: VideoInfo, sound: Path | None) -> None:
-        from av.video.reformatter import Interpolation
+        from av.video.reformatter import Interpolation, VideoReformatter
 
         self.written = 0
         """Frames so far."""
         self._notes: tuple[str, ...] = ()
         self._container, self._info = container, info
+        self._reformatter = VideoReformatter()
         self._durations: dict[int, int] = {}
         odd = info.width % 2 or info.height % 2
         self._format = "yuv444p" if odd else "yuv420p"
@@ -91,12 +92,14 @@ class VideoWriter:
     def write(self, frame: VideoFrame) -> None:
         """Encode one frame."""
         import av
+        from av.video.reformatter import Colorspace
 
-        picture = av.VideoFrame.from_ndarray(frame.image, format="rgb24").reformat(
+        picture = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(frame.image, format="rgb24"),
             format=self._format,
             interpolation=self._exact,
             src_color_range="JPEG",
-            dst_colorspace=self._info.colour.conversion,
+            dst_colorspace=Colorspace[self._info.colour.conversion],
             dst_color_range=self._info.colour.range,
         )
         picture.pts, picture.time_base = frame.pts, self._info.time_base
