@@ -4,6 +4,9 @@ This is the whole public surface; plugins import from here (and from ``engine.te
 Importing it loads no framework, no OpenCV and no PyAV.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pydantic import Field as Field
 
 from engine.components import Component as Component
@@ -59,7 +62,18 @@ from engine.optimiser import LossScale as LossScale
 from engine.optimiser import named_state as named_state
 from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
-from engine.style import Style as Style
-from engine.style import load_style as load_style
-from engine.training import Run as Run
-from engine.training import train as train
+
+if TYPE_CHECKING:
+    from engine.style import Style as Style
+    from engine.style import load_style as load_style
+    from engine.training import Run as Run
+    from engine.training import train as train
+
+_LATER = {"Style": "engine.style", "load_style": "engine.style", "Run": "engine.training", "train": "engine.training"}
+
+
+def __getattr__(name: str) -> Any:
+    # What runs things stands on everything else; a plugin that only defines a component need not wait for it.
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'engine' has no attribute {name!r}")

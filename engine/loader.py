@@ -80,7 +80,8 @@ def stack(samples: Sequence[Sample], name: str) -> Batch:
     """Samples of one size as a batch."""
     if len({sample.frames.shape for sample in samples}) > 1:
         shapes = ", ".join(sorted({str(sample.frames.shape[1:3]) for sample in samples}))
-        raise EngineError(f"clips of one batch have different sizes: {shapes}", where=f"dataset {name!r}", remedy="Give the dataset one size.")
+        remedy = "Give the dataset one size."
+        raise EngineError(f"clips of one batch have different sizes: {shapes}", where=f"dataset {name!r}", remedy=remedy)
     flows = [sample.flow for sample in samples if sample.flow is not None]
     masks = [sample.mask for sample in samples if sample.mask is not None]
     whole = len(flows) == len(samples)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from engine import Run, hookimpl
+from typing import TYPE_CHECKING
+
+from engine import hookimpl
+
+if TYPE_CHECKING:
+    from engine import Run
 
 
 @hookimpl

@@ -6,9 +6,12 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
-from engine import Run, hookimpl
+from engine import hookimpl
+
+if TYPE_CHECKING:
+    from engine import Run
 
 
 @hookimpl

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from engine import Run, hookimpl
+from engine import hookimpl
+
+if TYPE_CHECKING:
+    from engine import Run
 
 
 @hookimpl

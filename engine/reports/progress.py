@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import SupportsFloat
+from typing import TYPE_CHECKING, SupportsFloat
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from engine import hookimpl
 
-from engine import Run, hookimpl
+if TYPE_CHECKING:
+    from engine import Run
 
 _EVERY = 10
 
@@ -20,12 +20,23 @@ def engine_before_training(run: Run) -> None:
     """Say what runs where, and start the bar."""
     if run.quiet:
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     console = Console(stderr=True, highlight=False)
     about = run.backend.describe()
     console.print(f"{about['backend']} {about['version']} on {about['device']}, {about['precision']}; run folder {run.folder}")
     bar = None
     if sys.stderr.isatty():
-        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         bar = Progress(*columns, console=console)
         bar.start()
         bar.add_task("train", total=run.steps, completed=run.step, text="")

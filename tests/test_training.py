@@ -1,0 +1,197 @@
+"""Training: every weight moves, a run can be killed and resumed bit for bit, and every way out leaves a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny import write_tiny
+
+from engine import EngineError, RunError, load_style, train
+from engine.checkpoint import load_checkpoint
+from engine.plugins import load_plugins
+from engine.recipe import load_recipe
+from engine.training import run_recipe
+
+ENGINE = Path(sys.executable).with_name("engine")
+SLOW = """
+import time
+from engine import hookimpl
+
+@hookimpl
+def engine_after_step(run, step):
+    time.sleep(0.15)
+"""
+RAISES = """
+from engine import hookimpl
+
+@hookimpl
+def engine_after_step(run, step):
+    if step == 6:
+        raise ValueError("no more ink")
+
+@hookimpl
+def engine_on_error(run, error):
+    (run.folder / "seen.txt").write_text(f"{type(error).__name__} at {run.step}")
+"""
+
+
+def rows(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def same(a: Path, b: Path) -> None:
+    one, other = load_checkpoint(a / "checkpoint.safetensors"), load_checkpoint(b / "checkpoint.safetensors")
+    assert one.step == other.step
+    for name, x in {**one.weights, **one.state}.items():
+        np.testing.assert_array_equal(x, {**other.weights, **other.state}[name], err_msg=name)
+
+
+def test_a_run_folder_holds_all_of_the_run(tmp_path: Path) -> None:
+    style = train(write_tiny(tmp_path), run_dir=tmp_path / "run")
+    folder = tmp_path / "run"
+    steps = [row["step"] for row in rows(folder) if "total" in row]
+    assert steps == list(range(1, 13))
+    term = rows(folder)[1]["losses"]["output_temporal"]  # type: ignore[index, call-overload]
+    assert term["weighted"] == pytest.approx(10 * term["raw"])
+    assert [row["step"] for row in rows(folder) if "held_out" in row] == [0, 5, 10, 12]
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["seed"] == 0
+    assert facts["framework"] == "torch"
+    assert set(facts["versions"]) >= {"styleengine", "numpy", "python"}
+    previews = sorted(path.name for path in (folder / "previews").iterdir())
+    assert previews == ["step_000000.png", "step_000005.png", "step_000010.png", "step_000012.png"]
+    picture = cv2.imread(str(folder / "previews" / "step_000012.png"))
+    assert picture.shape == (40, 48, 3)  # a pair beside each other, input above painting
+    again = load_recipe(folder / "recipe.yaml")
+    assert again.data == load_recipe(tmp_path / "tiny.yaml").data
+    assert (style.info.name, style.info.steps) == ("tiny", 12)
+    assert str(tmp_path) not in style.info.model_dump_json()  # no path of the machine that trained it
+    assert load_style(folder / "style.safetensors").paint(np.zeros((9, 7, 3), np.uint8)).shape == (9, 7, 3)
+
+
+def test_one_step_moves_every_weight(tmp_path: Path) -> None:
+    recipe = load_recipe(write_tiny(tmp_path, steps="1"))
+    style = train(tmp_path / "tiny.yaml", overrides=["steps=1"], run_dir=tmp_path / "run")
+    start = recipe.model.network().initial_weights(0)
+    # A bias that an instance norm follows has no effect, so its gradient is rounding noise around zero.
+    moved = {name: np.abs(style.weights[name] - x).max() for name, x in start.items()}
+    assert all(moved.values()), [name for name, most in moved.items() if not most]
+    assert all(np.isfinite(x).all() for x in style.weights.values())
+
+
+def test_kill_and_resume_gives_the_uninterrupted_weights(tmp_path: Path) -> None:
+    recipe = write_tiny(tmp_path)
+    (tmp_path / "slow.py").write_text(SLOW)
+    train(recipe, run_dir=tmp_path / "whole")
+    command = [ENGINE, "train", recipe, "--run-dir", tmp_path / "cut", "--plugin", tmp_path / "slow.py", "-q"]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not _past(tmp_path / "cut" / "checkpoint.safetensors", 4):
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert load_checkpoint(tmp_path / "cut" / "checkpoint.safetensors").step in (4, 8)
+    train(recipe, run_dir=tmp_path / "cut", resume=True)
+    same(tmp_path / "whole", tmp_path / "cut")
+    assert [row["step"] for row in rows(tmp_path / "cut") if "total" in row] == list(range(1, 13))
+
+
+def _past(path: Path, step: int) -> bool:
+    return path.exists() and load_checkpoint(path).step >= step
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_leave_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+    recipe = write_tiny(tmp_path, checkpoint="{every: 1000}")
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [ENGINE, "train", recipe, "--run-dir", tmp_path / "run", "--plugin", tmp_path / "slow.py"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (tmp_path / "run" / "previews" / "step_000005.png").exists():
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "--resume" in said
+    assert "Traceback" not in said
+    step = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").step
+    assert 5 <= step < 12
+    train(recipe, run_dir=tmp_path / "whole")
+    train(recipe, run_dir=tmp_path / "run", resume=True)
+    same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_plugin_that_raises_stops_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text(RAISES)
+    host = load_plugins([tmp_path / "raises.py"])
+    recipe = load_recipe(write_tiny(tmp_path), host=host)
+    with pytest.raises(RunError, match=r"raises.*engine_after_step at step 6: .*no more ink"):
+        run_recipe(recipe, host, folder=tmp_path / "run", quiet=True)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").step == 6
+    assert (tmp_path / "run" / "seen.txt").read_text() == "RunError at 6"
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no longer a finite number"):
+        train(write_tiny(tmp_path), overrides=["optimiser.learning_rate=1e30", "steps=40"], run_dir=tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    assert not path.exists() or all(np.isfinite(x).all() for x in load_checkpoint(path).weights.values())
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision_trains(tmp_path: Path, precision: str) -> None:
+    style = train(write_tiny(tmp_path), overrides=["steps=3"], precision=precision, run_dir=tmp_path / "run")
+    start = load_recipe(tmp_path / "tiny.yaml").model.network().initial_weights(0)
+    assert style.info.backend["precision"] == precision
+    assert all(np.isfinite(x).all() for x in style.weights.values())
+    assert np.abs(style.weights["decoder.2.conv.weight"] - start["decoder.2.conv.weight"]).max() > 0
+
+
+def test_an_earlier_run_is_not_lost_by_accident(tmp_path: Path) -> None:
+    recipe, folder = write_tiny(tmp_path), tmp_path / "run"
+    train(recipe, overrides=["steps=2"], run_dir=folder)
+    kept = (folder / "style.safetensors").read_bytes()
+    with pytest.raises(EngineError, match="already"):
+        train(recipe, overrides=["steps=2"], run_dir=folder)
+    with pytest.raises(EngineError, match=r"the recipe has changed since this run began: seed"):
+        train(recipe, overrides=["seed=3"], run_dir=folder, resume=True)
+    with pytest.raises(EngineError, match="more than 1"):
+        train(recipe, overrides=["steps=1"], run_dir=folder, resume=True)
+    with pytest.raises(EngineError, match="holds no run"):
+        train(recipe, run_dir=tmp_path, overwrite=True)
+    assert (folder / "style.safetensors").read_bytes() == kept
+    assert train(recipe, overrides=["steps=4"], run_dir=folder, resume=True).info.steps == 4
+    assert train(recipe, overrides=["steps=1"], run_dir=folder, overwrite=True).info.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("dataset.frames=1", "a clip has 1 frame"),
+        ("dataset.width=4", "4x20"),
+        ("backend.device=ascend", "no Ascend device"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_a_folder_is_made(tmp_path: Path, setting: str, said: str) -> None:
+    with pytest.raises(EngineError, match=said):
+        train(write_tiny(tmp_path), overrides=[setting], run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
+    recipe, folder = write_tiny(tmp_path), tmp_path / "run"
+    train(recipe, overrides=["steps=1"], run_dir=folder)
+    path = folder / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(EngineError, match="no whole checkpoint"):
+        train(recipe, run_dir=folder, resume=True)
+    assert os.listdir(folder)  # nothing was removed
