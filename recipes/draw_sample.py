@@ -207,7 +207,7 @@ def draw_balloon(rng: np.random.Generator, radius: float, colours: list[Colour],
 def put(frame: Array, layer: Layer, x: float, y: float, angle: float = 0.0) -> None:
     """Lay the layer over the frame, (x, y) being where its upper left corner comes to lie; between pixels, too."""
     h, w = layer.cover.shape[:2]
-    place = cv2.getRotationMatrix2D((w / 2, h / 2), angle, 1.0)
+    place: Array = cv2.getRotationMatrix2D((w / 2, h / 2), angle, 1.0)
     place[:, 2] += (x, y)
     size = (frame.shape[1], frame.shape[0])
     both = np.concatenate([layer.colour * layer.cover, layer.cover], -1)  # premultiplied, so that edges stay clean

@@ -46,7 +46,7 @@ def read_photo(path: Path) -> Array:
         reason = error.strerror if isinstance(error, OSError) else "it is empty"  # an empty buffer is an exception to OpenCV
         raise EngineError(f"this photo cannot be read: {reason}", where=str(path), remedy=REMEDY) from None
     if image is None:
-        raise EngineError("this photo is damaged", where=str(path), remedy=REMEDY)
+        raise EngineError("this photo is damaged, or of a kind that is not read", where=str(path), remedy=REMEDY)
     h, w = image.shape[:2]
     if (shrink := LONG_SIDE / max(h, w)) < 1:
         image = cv2.resize(image, (max(1, round(w * shrink)), max(1, round(h * shrink))), interpolation=cv2.INTER_AREA)

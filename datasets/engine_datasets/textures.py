@@ -32,7 +32,8 @@ def cut_texture(rng: np.random.Generator, texture: Array, size: tuple[int, int])
 
     flip = bool(rng.random() < 0.5)
     h, w = size[::-1] if flip else size
-    scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.7))))
+    fits = min(texture.shape[0] / h, texture.shape[1] / w)
+    scale = float(np.exp(rng.uniform(np.log(0.6), np.log(min(max(1.4, fits), 2.6)))))
     part = _part(rng, _part(rng, texture, max(2, round(h * scale)), 0), max(2, round(w * scale)), 1)
     part = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
     if flip:
