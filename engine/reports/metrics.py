@@ -31,10 +31,11 @@ def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) 
     memory = run.memory["metrics"]
     now = time.perf_counter()
     memory["waiting"].append((step, now - memory["time"], losses))
-    if step % 10 == 0 or step == run.steps:
+    settings = run.recipe.recipe
+    previewed = step % settings.preview.every == 0 or step == run.steps
+    if step % 10 == 0 or step % settings.checkpoint.every == 0 or previewed:
         _flush(run)
-    if step % run.recipe.recipe.preview.every == 0 or step == run.steps:
-        _flush(run)
+    if previewed:
         _write(run, [_held_out(run)])
     memory["time"] = time.perf_counter()
 

@@ -1,4 +1,7 @@
-"""Checkpoints every ``checkpoint.every`` steps, beside the ones that the engine writes at the end and on an error."""
+"""Checkpoints every ``checkpoint.every`` steps, beside the ones that the engine writes at the end and on an error.
+
+Hooks run in the order of the plugins' names: after ``engine_metrics``, so that no checkpoint is ahead of the log.
+"""
 
 from __future__ import annotations
 
