@@ -190,6 +190,10 @@ class TrainingPlan:
     learning_rate: float
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    steps: int = 0
+    """Updates of the whole run, for the schedule."""
+    decay: float = 0.0
+    """Over this last share of the run the learning rate falls linearly to zero."""
 
 
 class Trainer(Protocol):

@@ -16,10 +16,20 @@ class Adam:
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    steps: int = 0
+    """Updates of the whole run; only ``decay`` needs it."""
+    decay: float = 0.0
+    """Over this last share of the run the learning rate falls linearly to zero."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update number ``step``, counted from 1."""
+        falling = self.steps * self.decay
+        left = self.steps - step + 1
+        return self.learning_rate * min(1.0, max(left, 0) / falling) if falling else self.learning_rate
 
     def factors(self, step: int) -> tuple[float, float]:
         """(step size, root of the second moment's correction) for update number ``step``, counted from 1."""
-        return self.learning_rate / (1 - self.betas[0] ** step), math.sqrt(1 - self.betas[1] ** step)
+        return self.rate(step) / (1 - self.betas[0] ** step), math.sqrt(1 - self.betas[1] ** step)
 
     def update(
         self, ops: Ops, weight: Tensor, gradient: Tensor, m: Tensor, v: Tensor, size: Tensor | float, root: Tensor | float

@@ -59,6 +59,7 @@ class OptimiserSettings(_Part):
     learning_rate: float = Field(default=1e-3, gt=0, description="Step size.")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of the two moments, each from 0 to below 1.")
     eps: float = Field(default=1e-8, gt=0, description="Keeps the division finite; outside the root.")
+    decay: float = Field(default=0.0, ge=0, le=1, description="Over this last share of the steps the step size falls linearly to zero.")
 
 
 class Every(_Part):

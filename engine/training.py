@@ -263,6 +263,8 @@ def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
         learning_rate=settings.optimiser.learning_rate,
         betas=settings.optimiser.betas,
         eps=settings.optimiser.eps,
+        steps=settings.steps,
+        decay=settings.optimiser.decay,
     )
     indices = range(max(len(dataset) - 1, 1))  # the last one is held out
     loader = Loader(dataset, indices, settings.batch, needs.frames, settings.seed)

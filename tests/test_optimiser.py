@@ -28,6 +28,12 @@ def test_adam_is_torchs_adam(backend: str) -> None:
     np.testing.assert_allclose(ops.to_numpy(ours), theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
+def test_the_learning_rate_falls_linearly_over_the_last_share() -> None:
+    adam = Adam(2.0, steps=10, decay=0.4)
+    assert [adam.rate(step) for step in (1, 6, 7, 8, 9, 10)] == [2.0, 2.0, 2.0, 1.5, 1.0, 0.5]
+    assert Adam(2.0, steps=10).rate(10) == 2.0
+
+
 def test_the_loss_scale_halves_on_overflow_and_doubles_after_patience() -> None:
     scale = LossScale(8.0, patience=3)
     scale.after(finite=False)

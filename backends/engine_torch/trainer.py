@@ -19,7 +19,7 @@ class TorchTrainer:
         self._ops = ops
         with torch.no_grad():
             self._objective = Objective(ops, plan, precision, native)
-        self._adam = Adam(plan.learning_rate, plan.betas, plan.eps)
+        self._adam = Adam(plan.learning_rate, plan.betas, plan.eps, plan.steps, plan.decay)
         self._scale = LossScale() if precision == "float16" else None
         self._steps = 0
         self._load(plan.weights)
