@@ -72,8 +72,9 @@ class Style:
             save_file({key: np.ascontiguousarray(x) for key, x in self.weights.items()}, temporary, metadata=metadata)
 
 
-def load_style(path: str | Path) -> Style:
-    """Read a style; an :class:`EngineError` for whatever is not a whole style of this format."""
+def load_style(style: str | Path) -> Style:
+    """Read a style by name or path; an :class:`EngineError` for whatever is not a whole style of this format."""
+    path = find_style(style) if isinstance(style, str) else style
     with _opened(path) as file:
         info, network = _described(file.metadata() or {}, path)
         weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118 - it is no dict

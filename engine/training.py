@@ -187,7 +187,7 @@ def _loop(run: Run, loader: Loader) -> None:
             batch = next(batches)
             run.losses = run.trainer.step(batch)
             run.step += 1
-            if run.step % 10 == 0:  # every step would make a GPU wait
+            if run.step % 10 == 0 or run.step % run.recipe.recipe.checkpoint.every == 0:  # every step would make a GPU wait
                 run.check_losses()
             run.host.call("engine_after_step", run=run, step=run.step, losses=run.losses)
         run.checkpoint()

@@ -84,11 +84,11 @@ def infer(
 
 
 def _style(name: str | None) -> Style:
-    from engine.style import find_style, load_style, style_files
+    from engine.style import load_style, style_files
 
     if name is None and DEFAULT_STYLE not in (known := style_files()):
         raise EngineError(f"the default style {DEFAULT_STYLE!r} is not there", allowed=", ".join(known), remedy=REMEDY)
-    return load_style(find_style(name or DEFAULT_STYLE))
+    return load_style(name or DEFAULT_STYLE)
 
 
 def _sample() -> Path:
