@@ -1,0 +1,124 @@
+"""The objective: the same total and gradient on every backend as on the oracle, and a clip that gives only what it has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from installed import BACKENDS, HOST, backend
+
+from engine import Batch, BatchTensors, EngineError, Loss, Network, Objective, TrainingPlan
+from engine.objective import PlanClip, union
+from engine.testing import OracleOps
+
+SIZE = (20, 24)
+LABELS = ("content", "style", "total_variation", "feature_temporal", "output_temporal")
+
+
+def losses() -> dict[str, Loss]:
+    return {name: HOST.make_loss(name, {"layers": ["relu1_2", "relu2_2"]} if name == "style" else {}) for name in LABELS}
+
+
+def plan(chosen: dict[str, Loss] | None = None, low: float = -1.0) -> TrainingPlan:
+    network = HOST.make_model("reconet", {"width": 3, "residual_blocks": 1}).network()
+    encoder = HOST.make_model("vgg16").network().prune(("relu1_2", "relu2_2", "relu3_3"))
+    style = np.random.default_rng(1).integers(0, 256, (24, 28, 3), np.uint8)
+    shown = Network(encoder.inputs, encoder.nodes, encoder.outputs, encoder.taps, low=low)
+    return TrainingPlan(network, network.initial_weights(2), chosen or losses(), shown, encoder.initial_weights(3), style, 1e-3)
+
+
+def batch(n: int = 2, t: int = 2) -> Batch:
+    rng = np.random.default_rng(4)
+    flow = rng.normal(0, 2, (n, t - 1, 2, *SIZE)).astype(np.float32)
+    mask = rng.integers(0, 2, (n, t - 1, 1, *SIZE)).astype(np.float32)
+    return Batch(rng.integers(0, 256, (n, t, *SIZE, 3), np.uint8), flow, mask)
+
+
+def on_oracle(given: TrainingPlan, batch: Batch, weights: dict[str, np.ndarray]) -> tuple[float, dict[str, float]]:
+    ops = OracleOps()
+    objective = Objective(ops, given, "float32", {})
+    total, raw = objective({k: ops.asarray(x) for k, x in weights.items()}, BatchTensors.of(ops, batch))
+    return float(total), {label: float(x) for label, x in raw.items()}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_trainers_losses_are_the_oracles(name: str) -> None:
+    given, data = plan(), batch()
+    total, raw = on_oracle(given, data, dict(given.weights))
+    found = backend(name, "float32").trainer(given).evaluate(data)
+    assert {label: float(x) for label, x in found.items()} == pytest.approx({**raw, "total": total}, rel=2e-4)
+    assert total == pytest.approx(sum(raw[label] * loss.weight for label, loss in given.losses.items()))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_gradient_through_network_encoder_and_losses_is_right(name: str) -> None:
+    given, data = plan(), batch(n=1)
+    used = backend(name, "float32")
+    objective = Objective(used.ops, given, "float32", used.native)
+    names, start = list(given.weights), list(given.weights.values())
+    tensors = BatchTensors.of(used.ops, data)
+    _, gradients = used.gradient(lambda *w: objective(dict(zip(names, w, strict=True)), tensors)[0], *start)
+    rng = np.random.default_rng(5)
+    direction = {key: rng.normal(size=x.shape) for key, x in given.weights.items()}
+    expected, eps = 0.0, 1e-6
+    for sign in (1, -1):
+        moved = {key: x.astype(np.float64) + sign * eps * direction[key] for key, x in given.weights.items()}
+        expected += sign * on_oracle(given, data, moved)[0] / (2 * eps)
+    found = sum(float((g * direction[key]).sum()) for key, g in zip(names, gradients, strict=True))
+    assert found == pytest.approx(expected, rel=2e-3)
+
+
+def test_frames_flow_and_masks_stay_with_their_clip() -> None:
+    ops, given, data = OracleOps(), plan(), batch(n=2, t=3)
+    objective = Objective(ops, given, "float32", {})
+    clip = PlanClip(objective, {k: ops.asarray(x) for k, x in given.weights.items()}, BatchTensors.of(ops, data))
+    assert clip.times == (0, -1, -2)
+    for t in clip.times:
+        np.testing.assert_allclose(clip.frame(t), data.frames[:, 2 + t].transpose(0, 3, 1, 2) / 127.5 - 1, atol=1e-12)
+        np.testing.assert_allclose(clip.output(t), clip.paint(clip.frame(t)), atol=1e-12)
+        np.testing.assert_allclose(clip.encoded("output", "relu2_2", t), clip.encode(clip.output(t), ["relu2_2"])["relu2_2"], atol=1e-9)
+    assert data.flow is not None
+    assert data.mask is not None
+    np.testing.assert_array_equal(clip.flow(0, -1), data.flow[:, 1])
+    np.testing.assert_array_equal(clip.mask(-1, -2), data.mask[:, 0])
+    small = clip.flow(0, -1, (10, 6))
+    np.testing.assert_allclose(small, ops.resize(clip.flow(0, -1), (10, 6), "bilinear") * np.array([6 / 24, 10 / 20]).reshape(1, 2, 1, 1))
+    assert set(np.unique(clip.mask(0, -1, (10, 6)))) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("t", "to"), [(0, -2), (-1, 0), (-2, -3), (1, 0)])
+def test_a_clip_refuses_what_it_has_not(t: int, to: int) -> None:
+    ops, given = OracleOps(), plan()
+    objective = Objective(ops, given, "float32", {})
+    clip = PlanClip(objective, {k: ops.asarray(x) for k, x in given.weights.items()}, BatchTensors.of(ops, batch(n=1, t=3)))
+    with pytest.raises(EngineError, match="the one before"):
+        clip.flow(t, to)
+    with pytest.raises(EngineError, match="frame 1"):
+        clip.frame(1)
+
+
+def test_a_batch_without_flow_is_refused_by_a_loss_that_reads_it() -> None:
+    given = plan()
+    with pytest.raises(EngineError, match="flow or mask"):
+        backend("torch", "float32").trainer(given).evaluate(Batch(batch().frames))
+
+
+def test_needs_are_joined_and_ranges_compared() -> None:
+    needs = union(losses())
+    assert (needs.frames, needs.flow, needs.taps) == (2, True, ("features",))
+    assert set(needs.encoder) == {"relu1_2", "relu2_2", "relu3_3"}
+    assert needs.frame_encoder == ("relu3_3",)
+    with pytest.raises(EngineError, match=r"paints in \[-1\.0, 1\.0\], the encoder reads \[0\.0, 1\.0\]"):
+        backend("torch", "float32").trainer(plan(low=0.0))
+    given = plan()
+    alone = TrainingPlan(given.network, given.weights, given.losses, None, {}, given.style, 1e-3)
+    with pytest.raises(EngineError, match="no encoder"):
+        backend("torch", "float32").trainer(alone)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision_is_near_and_ends_before_the_losses(precision: str) -> None:
+    given, data = plan({"output_temporal": losses()["output_temporal"]}), batch()
+    exact = float(backend("torch", "float32").trainer(given).evaluate(data)["total"])
+    found = float(backend("torch", precision).trainer(given).evaluate(data)["total"])
+    assert found != exact
+    assert found == pytest.approx(exact, rel=0.03)
