@@ -1,0 +1,89 @@
+"""How long the everyday work takes; without ``--benchmark-enable`` each case runs once, to see that it works."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed import BACKENDS, HOST, backend
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from engine import TrainingPlan
+from engine.loader import read_sample, stack
+from engine.objective import union
+from engine.recipe import load_recipe
+
+ENGINE = Path(sys.executable).with_name("engine")
+computed = pytest.mark.parametrize(
+    ("name", "precision"), [(name, "float32") for name in BACKENDS] + [(name, "bfloat16") for name in BACKENDS if name == "torch"]
+)
+channels_wide = pytest.mark.parametrize("channels", [16], ids="{}wide".format)
+batch_of = pytest.mark.parametrize("batch", [1], ids="batch{}".format)
+
+
+@batch_of
+@channels_wide
+@pytest.mark.parametrize("size", ["160x160"])
+@computed
+def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
+    """One update of the everyday recipe by all its losses; the encoder's weights are random, which takes the same time."""
+    width, height = map(int, size.split("x"))
+    recipe = load_recipe("reconet_candy", [f"model.width={channels}", f"dataset.width={width}", f"dataset.height={height}"], HOST)
+    assert recipe.encoder
+    needs, network = union(recipe.losses), recipe.model.network()
+    encoder = recipe.encoder.network().prune(dict.fromkeys((*needs.encoder, *needs.frame_encoder)))
+    plan = TrainingPlan(
+        network=network,
+        weights=network.initial_weights(0),
+        losses=recipe.losses,
+        encoder=encoder,
+        encoder_weights=encoder.initial_weights(0),
+        style=np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8),
+        learning_rate=1e-3,
+    )
+    trainer = backend(name, precision).trainer(plan)
+    clips = stack([read_sample(recipe.dataset, i, needs.frames) for i in range(batch)], recipe.dataset.name)
+    losses = ", ".join(recipe.losses)
+    benchmark.extra_info.update(
+        backend=name, precision=precision, size=size, batch=batch, channels=channels, frames=needs.frames, losses=losses
+    )
+    total = benchmark.pedantic(lambda: float(trainer.step(clips)["total"]), rounds=10, warmup_rounds=2)
+    assert np.isfinite(total)
+
+
+@batch_of
+@channels_wide
+@pytest.mark.parametrize("size", ["640x360"])
+@computed
+def test_painted_frame(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
+    width, height = map(int, size.split("x"))
+    network = HOST.make_model("reconet", {"width": channels, "residual_blocks": 3}).network()
+    painter = backend(name, precision).painter(network, network.initial_weights(0), batch=batch)
+    frames = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
+    benchmark.extra_info.update(backend=name, precision=precision, size=size, batch=batch, channels=channels)
+    painted = benchmark.pedantic(lambda: next(painter.paint(iter([frames]))), rounds=20, warmup_rounds=2)
+    assert painted.shape == frames.shape
+    assert painted.std() > 0
+
+
+@pytest.mark.parametrize("size", ["160x160", "256x256"])
+def test_moving_layers_clip(benchmark: BenchmarkFixture, size: str) -> None:
+    """A pair of frames with flow and mask, in one process; other clips each round, with the textures of an earlier one at hand."""
+    width, height = map(int, size.split("x"))
+    dataset = HOST.make_dataset("moving_layers", {"width": width, "height": height})
+    indices = count()
+    benchmark.extra_info.update(size=size, frames=2)
+    sample = benchmark.pedantic(lambda: dataset[next(indices)], rounds=40, warmup_rounds=40)
+    assert sample.frames.shape == (2, height, width, 3)
+    assert sample.flow is not None
+
+
+def test_help(benchmark: BenchmarkFixture) -> None:
+    """The command in a process of its own, from start to exit."""
+    done = benchmark.pedantic(subprocess.run, ([ENGINE, "--help"],), {"capture_output": True, "text": True}, rounds=10, warmup_rounds=1)
+    assert done.returncode == 0, done.stderr
+    assert "infer" in done.stdout
