@@ -29,6 +29,30 @@ from engine import hookimpl
 def engine_after_step(run, step):
     time.sleep(0.15)
 """
+LOGS = """
+from engine import hookimpl
+
+def note(run, text):
+    with (run.folder / "calls.txt").open("a") as file:
+        file.write(text + " ")
+
+@hookimpl
+def engine_before_training(run):
+    note(run, f"before:{run.step}/{run.steps}")
+
+@hookimpl
+def engine_after_step(run, step, losses):
+    assert set(losses) == {*run.plan.losses, "total"} and run.step == step
+    note(run, f"step:{step}")
+
+@hookimpl
+def engine_after_training(run):
+    note(run, f"after:{(run.folder / 'style.safetensors').is_file()}")
+
+@hookimpl
+def engine_on_error(run, error):
+    note(run, "error")
+"""
 RUINS = """
 from engine import hookimpl
 
@@ -146,6 +170,14 @@ def test_a_plugin_that_raises_stops_the_run_with_a_checkpoint(tmp_path: Path) ->
         run_recipe(recipe, host, folder=tmp_path / "run", quiet=True)
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").step == 6
     assert (tmp_path / "run" / "seen.txt").read_text() == "RunError at 6"
+
+
+def test_lifecycle_hooks_are_called_in_order(tmp_path: Path) -> None:
+    (tmp_path / "logs.py").write_text(LOGS)
+    recipe, folder = write_tiny(tmp_path), tmp_path / "run"
+    train(recipe, overrides=["steps=2"], plugins=[tmp_path / "logs.py"], run_dir=folder)
+    train(recipe, overrides=["steps=3"], plugins=[tmp_path / "logs.py"], run_dir=folder, resume=True)
+    assert (folder / "calls.txt").read_text() == "before:0/2 step:1 step:2 after:True before:2/3 step:3 after:True "
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
