@@ -31,11 +31,11 @@ def register(app: typer.Typer) -> None:
 def infer(
     inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT]...", help="Pictures, folders of pictures, videos.")] = None,
     output: Annotated[str | None, typer.Option("-o", "--output", help="A file, a folder for several inputs, or - for stdout.")] = None,
-    style: Annotated[str | None, typer.Option(help=f"A style's name or file.  [default: {DEFAULT_STYLE}]")] = None,
+    style: Annotated[str | None, typer.Option(help="A style's name or file.", show_default=DEFAULT_STYLE)] = None,
     backend: Annotated[str, typer.Option(help="What computes; auto is the fastest that is installed.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    batch: Annotated[int | None, typer.Option(min=1, help="Frames painted together.  [default: 1 on a CPU, else 4]")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Frames painted together.", show_default="1 on a CPU, else 4")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="A plugin file to load.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
