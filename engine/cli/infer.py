@@ -17,10 +17,8 @@ from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from engine.infer import Result
-    from engine.style import Style
 
 DEFAULT_STYLE = "reconet_candy"
-REMEDY = "Train one: engine train recipes/reconet_candy.yaml"
 
 
 def register(app: typer.Typer) -> None:
@@ -49,15 +47,16 @@ def infer(
     from engine.infer import Studio
     from engine.jobs import plan
     from engine.plugins import load_plugins
+    from engine.style import load_style
 
     if output == "-" and as_json:
         raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
     host = load_plugins(plugin or [])  # first: a style may be made of a plugin's layers
-    chosen = _style(style)
+    chosen = load_style(style or DEFAULT_STYLE)
     with tempfile.TemporaryDirectory() if output == "-" else nullcontext() as folder:
         target = f"{folder}/" if folder else output
         if not inputs:
-            inputs, target = [_sample()], target or f"sample.{chosen.info.name}.mp4"
+            inputs, target = [places.shipped() / "sample.mp4"], target or f"sample.{chosen.info.name}.mp4"
         work = plan(inputs, target, chosen.info.name, overwrite=overwrite)
         if folder and len(work.jobs) != 1:
             raise EngineError(f"-o - takes one picture or video, not {len(work.jobs)}", where="-o", remedy="Give a folder to -o.")
@@ -81,18 +80,3 @@ def infer(
         print(json.dumps({"outputs": done, "failed": failed, "skipped": [str(path) for path in work.skipped]}, indent=2))
     if codes := [result.error.exit_code for result in results if result.error is not None]:
         raise typer.Exit(max(codes))
-
-
-def _style(name: str | None) -> Style:
-    from engine.style import load_style, style_files
-
-    if name is None and DEFAULT_STYLE not in (known := style_files()):
-        raise EngineError(f"the default style {DEFAULT_STYLE!r} is not there", allowed=", ".join(known), remedy=REMEDY)
-    return load_style(name or DEFAULT_STYLE)
-
-
-def _sample() -> Path:
-    clip = places.shipped() / "sample.mp4"
-    if not clip.is_file():
-        raise EngineError("the built-in clip is not there", where=str(clip), remedy="Give a picture, a folder or a video.")
-    return clip
