@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
@@ -24,9 +24,21 @@ class Component(BaseModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = dict(super().__getstate__())
-        heavy = {key for cls in type(self).__mro__ for key, item in vars(cls).items() if isinstance(item, cached_property)}
-        state["__dict__"] = {key: item for key, item in state["__dict__"].items() if key not in heavy}
+        state["__dict__"] = self._light_state()
         return state
+
+    def __copy__(self) -> Self:  # also what model_copy(update=...) starts from
+        other = super().__copy__()
+        object.__setattr__(other, "__dict__", self._light_state())
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return BaseModel.__deepcopy__(self.__copy__(), memo)  # heavy state may be what cannot be copied deeply
+
+    def _light_state(self) -> dict[str, Any]:
+        """What the instance holds, without its heavy state."""
+        heavy = {key for cls in type(self).__mro__ for key, item in vars(cls).items() if isinstance(item, cached_property)}
+        return {key: item for key, item in vars(self).items() if key not in heavy}
 
 
 class StatedText(str):

@@ -1,4 +1,4 @@
-"""What a model, a loss, a dataset, a backend and a metric are, and what passes between them."""
+"""What a model, a loss, a dataset and a backend are, and what passes between them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ Features: TypeAlias = Mapping[str, Tensor]
 Prepared: TypeAlias = Mapping[str, Tensor]
 """What a loss made of the style once, handed back to it at every step."""
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+DEVICE = r"^(auto|cpu|(gpu|ascend)(:\d+)?)$"
+"""The pattern of a device's name."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,11 @@ class Sample:
 
 
 class Dataset(Component):
-    """Clips by index: deterministic, picklable, an :class:`IndexError` at the end."""
+    """Clips by index: deterministic, picklable, an :class:`IndexError` at the end.
+
+    The loader reads samples in several threads at once, so ``__getitem__`` must bear that: what it shares between calls
+    (a cache, an open file) wants a lock, or one for each thread.
+    """
 
     kind: ClassVar[str] = "dataset"
 
@@ -162,7 +168,11 @@ class Dataset(Component):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:
-        """The same sample for the same index, always."""
+        """The same sample for the same index, always; called from several threads at once."""
+
+    def __iter__(self) -> Iterator[Sample]:  # type: ignore[override]  # pydantic's own goes through the settings
+        """Every sample, in order."""
+        return (self[index] for index in range(len(self)))
 
 
 @dataclass(frozen=True)
@@ -235,7 +245,7 @@ class Backend(Component):
     """The command that installs it."""
     priority: ClassVar[int] = 0
     """Painting with ``auto`` takes the installed backend of the highest number."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|(gpu|ascend)(:\d+)?)$", description="auto, cpu, gpu[:n] or ascend[:n].")
+    device: str = Field(default="auto", pattern=DEVICE, description="auto, cpu, gpu[:n] or ascend[:n].")
     precision: Precision = Field(default="auto", description="What networks compute in; weights, losses and sums stay float32.")
 
     @property

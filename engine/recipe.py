@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 from engine.components import Component, RecipePath
-from engine.contracts import Backend, Dataset, Loss, Model, Precision
+from engine.contracts import DEVICE, Backend, Dataset, Loss, Model, Precision
 from engine.plugins import PluginHost, load_plugins
 from engine.recipe_check import Checker
 from engine.recipe_source import find_recipe, override, read_recipe
@@ -42,7 +42,7 @@ class BackendBlock(Block):
     """The framework to train on."""
 
     name: str = Field(default="auto", description="Which one; auto is the installed one that the engine prefers.")
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|(gpu|ascend)(:\d+)?)$", description="auto, cpu, gpu[:n] or ascend[:n].")
+    device: str = Field(default="auto", pattern=DEVICE, description="auto, cpu, gpu[:n] or ascend[:n].")
     precision: Precision = Field(default="auto", description="What networks compute in.")
 
 
@@ -53,11 +53,14 @@ class StyleImage(_Part):
     size: int = Field(default=512, ge=16, le=8192, description="Its long side in pixels when it is compared; sets the scale of strokes.")
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimiserSettings(_Part):
     """Adam."""
 
     learning_rate: float = Field(default=1e-3, gt=0, description="Step size.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of the two moments, each from 0 to below 1.")
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), description="Decay of the two moments, each from 0 to below 1.")
     eps: float = Field(default=1e-8, gt=0, description="Keeps the division finite; outside the root.")
     decay: float = Field(default=0.0, ge=0, le=1, description="Over this last share of the steps the step size falls linearly to zero.")
 

@@ -163,6 +163,11 @@ seed: 2
         ),
         (("steps: 100", "steps: [1]"), "r/x.yaml:14: steps: should be a valid integer, and this is [1]"),
         (("steps: 100", "steps: 1\noptimiser: {learning_rate: .inf}"), "r/x.yaml:15: optimiser.learning_rate: should be a finite number"),
+        (("steps: 100", "steps: 1\noptimiser: {betas: [1, 0.9]}"), "r/x.yaml:15: optimiser.betas.0: should be less than 1, and this is 1"),
+        (
+            ("steps: 100", "steps: 1\noptimiser: {betas: [0.9, -0.1]}"),
+            "r/x.yaml:15: optimiser.betas.1: should be greater than or equal to 0, and this is -0.1",
+        ),
         (("model: {name: tiny, width: 6}", "model: tiny"), "r/x.yaml:2: model: this should be a mapping of settings, and it is 'tiny'"),
         (("model: {name: tiny, width: 6}", "model: {name: 3}"), "r/x.yaml:2: model.name: should be a valid string, and this is 3"),
         (("steps: 100", "steps: 1\nname: 'a b'"), "r/x.yaml:15: name: string should match pattern"),

@@ -1,0 +1,77 @@
+"""What every exchangeable part can do: heavy state stays behind when it is copied or pickled, datasets are gone through."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import Array, Component, Dataset, Sample
+
+
+class Grey(Dataset):
+    name = "grey"
+    level: int = 1
+
+    @cached_property
+    def picture(self) -> Array:
+        return np.full((1, 5, 5, 3), self.level, np.uint8)
+
+    @cached_property
+    def lock(self) -> Any:
+        """What can be neither pickled nor copied deeply."""
+        return Lock()
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < 3:
+            raise IndexError(index)
+        with self.lock:
+            return Sample(self.picture + np.uint8(10 * index))
+
+
+class Brighter(Grey):
+    """Inherits its heavy state."""
+
+    name = "brighter"
+
+
+@pytest.mark.parametrize("cls", [Grey, Brighter])
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda part: part.model_copy(),
+        lambda part: part.model_copy(deep=True),
+        lambda part: pickle.loads(pickle.dumps(part)),
+    ],
+    ids=["copy", "deepcopy", "model_copy", "model_copy deep", "pickle"],
+)
+def test_heavy_state_stays_behind(cls: type[Grey], copied: Callable[[Grey], Component]) -> None:
+    data = cls(level=4)
+    assert data[0].frames.max() == 4
+    other = copied(data)
+    assert other == data
+    assert type(other) is cls
+    assert vars(other) == {"level": 4}
+    assert "picture" in vars(data)  # the one that is copied keeps its own
+
+
+def test_a_changed_copy_uses_its_own_settings() -> None:
+    data = Grey(level=4)
+    assert data[0].frames.max() == 4
+    assert data.model_copy(update={"level": 9})[0].frames.max() == 9
+
+
+def test_a_dataset_is_gone_through_sample_by_sample() -> None:
+    assert [sample.frames.max() for sample in Grey()] == [1, 11, 21]
+    assert [len(list(Grey())) for _ in range(2)] == [3, 3]
