@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,17 +28,18 @@ class Loader:
     ahead: int = 4
     """Batches prepared before they are asked for."""
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
+    def batches(self, start: int = 0) -> Generator[Batch]:
         """Without end, from batch number ``start`` on; the same batches whatever the start was."""
         waiting: deque[list[Future[Sample]]] = deque()
+        order = lru_cache(2)(self.order)  # of the epoch that goes on, and of the next where a batch reaches over the end
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="engine-loader")
         try:
             for number in range(start, start + self.ahead):
-                waiting.append(self._ask(pool, number))
+                waiting.append(self._ask(pool, number, order))
             while True:
                 batch = self._stack([future.result() for future in waiting.popleft()])
                 number += 1
-                waiting.append(self._ask(pool, number))
+                waiting.append(self._ask(pool, number, order))
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -47,12 +49,10 @@ class Loader:
         rng = np.random.default_rng([self.seed, epoch])
         return [self.indices[i] for i in rng.permutation(len(self.indices))]
 
-    def _ask(self, pool: ThreadPoolExecutor, number: int) -> list[Future[Sample]]:
+    def _ask(self, pool: ThreadPoolExecutor, number: int, order: Callable[[int], list[int]]) -> list[Future[Sample]]:
         size = len(self.indices)
         places = range(number * self.batch, (number + 1) * self.batch)
-        orders = {place // size: None for place in places}
-        chosen = {epoch: self.order(epoch) for epoch in orders}
-        return [pool.submit(read_sample, self.dataset, chosen[place // size][place % size], self.frames) for place in places]
+        return [pool.submit(read_sample, self.dataset, order(place // size)[place % size], self.frames) for place in places]
 
     def _stack(self, samples: list[Sample]) -> Batch:
         return stack(samples, self.dataset.name)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from engine import Array, EngineError
 from engine.plugins import load_plugins
 from engine.weights import load_weights
+
+settings.register_profile("engine", deadline=None)  # how long an example takes depends on the machine
+settings.load_profile("engine")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,7 +41,7 @@ def take(loader: Loader, start: int, count: int) -> list[list[int]]:
     return found
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(length=st.integers(1, 9), batch=st.integers(1, 4), start=st.integers(0, 12), seed=st.integers(0, 5))
 def test_batches_are_the_same_from_any_start(length: int, batch: int, start: int, seed: int) -> None:
     loader = Loader(Numbers(length=length), range(length), batch, frames=2, seed=seed)
@@ -51,6 +53,22 @@ def test_every_index_once_an_epoch_and_each_epoch_in_another_order() -> None:
     seen = [i for batch in take(loader, 0, 6) for i in batch]
     assert sorted(seen[:9]) == sorted(seen[9:]) == list(range(9))
     assert seen[:9] != seen[9:]
+
+
+class Counted(list[int]):
+    """Indices that count how often they are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        self.looks += 1
+        return super().__getitem__(place)
+
+
+def test_an_epoch_is_put_in_order_once() -> None:
+    indices = Counted(range(50))
+    take(Loader(Numbers(length=50), indices, 4, frames=2), 0, 30)  # into the third epoch, batches over both its ends
+    assert indices.looks == 3 * 50
 
 
 def test_newest_frames_are_kept() -> None:

@@ -82,7 +82,7 @@ def test_a_residual_block_adds_before_its_last_relu() -> None:
 
 
 @given(st.integers(5, 200), st.integers(5, 200))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_size_is_kept_and_works_on_multiples_of_four(height: int, width: int) -> None:
     shapes = reconet(width=2, residual_blocks=1).shapes(height, width)
     assert shapes["crop"] == (3, height, width)

@@ -51,7 +51,7 @@ def parts(sample: Sample) -> tuple[Array, Array, Array]:
 
 
 @given(index=st.integers(0, 10_000), motion=st.sampled_from([0.0, 1.0, 4.5, 12.0, 60.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whole_pixel_motion_warps_bit_exactly(index: int, motion: float) -> None:
     frames, flow, mask = parts(WHOLE.model_copy(update={"motion": motion})[index])
     assert np.array_equal(flow, np.rint(flow))
@@ -76,7 +76,7 @@ def test_most_of_a_picture_is_traceable_and_moves() -> None:
 
 
 @given(index=st.integers(0, 10_000), integer=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_mask_is_one_layer_before_and_after(index: int, integer: bool) -> None:
     data = (WHOLE if integer else SMALL).model_copy(update={"width": 36, "height": 28})
     _, flow, mask = parts(data[index])
@@ -110,7 +110,7 @@ def test_flow_is_the_affine_motion(angle: float, scale: float, x: float, y: floa
 
 
 @given(index=st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_layers_are_drawn_from_their_texture_not_from_the_frame_before(index: int) -> None:
     frames, _, _ = parts(SMALL[index])
     scene = SMALL.scene(index, SMALL.frames)

@@ -65,7 +65,7 @@ def test_a_network_that_does_not_keep_the_size_is_refused() -> None:
 
 
 @given(count=st.integers(0, 23), batch=st.integers(1, 7))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_frame_comes_back_in_order(count: int, batch: int) -> None:
     painter = Inverter()
     frames = [np.full((5, 6, 3), i, np.uint8) for i in range(count)]

@@ -285,7 +285,7 @@ def only_engine_errors(path: Path, content: bytes) -> None:
 @given(
     st.sampled_from(VALID), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=8), st.integers(0, 300)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_mutated_files_raise_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, changes: list[tuple[int, int]], cut: int
 ) -> None:
@@ -296,6 +296,6 @@ def test_mutated_files_raise_nothing_else(
 
 
 @given(st.sampled_from([b"", b"\x80\x02", b"\x80\x04}", b"PK\x03\x04", VALID[0][:60], VALID[3][:150]]), st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_random_bytes_raise_nothing_else(tmp_path_factory: pytest.TempPathFactory, start: bytes, content: bytes) -> None:
     only_engine_errors(tmp_path_factory.getbasetemp() / "random", start + content)

@@ -243,7 +243,7 @@ def exif(orientation: int) -> bytes:
 
 
 @given(orientation=st.integers(1, 8))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_the_exif_orientation_is_applied(tmp_path_factory: pytest.TempPathFactory, orientation: int) -> None:
     path = tmp_path_factory.mktemp("exif") / "x.jpg"
     (image,) = drawn(1, 32, 48)
