@@ -29,6 +29,10 @@ from engine.contracts import WeightSource as WeightSource
 from engine.errors import EngineError as EngineError
 from engine.errors import RunError as RunError
 from engine.hookspecs import hookimpl as hookimpl
+from engine.images import Picture as Picture
+from engine.images import read_picture as read_picture
+from engine.images import resized as resized
+from engine.images import write_picture as write_picture
 from engine.layers import Add as Add
 from engine.layers import Concat as Concat
 from engine.layers import Conv2d as Conv2d
@@ -42,6 +46,7 @@ from engine.layers import PadToMultiple as PadToMultiple
 from engine.layers import ReLU as ReLU
 from engine.layers import Tanh as Tanh
 from engine.layers import Upsample2d as Upsample2d
+from engine.layers import Weights as Weights
 from engine.network import NativeLayers as NativeLayers
 from engine.network import Network as Network
 from engine.network import Node as Node
@@ -64,12 +69,19 @@ from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
 
 if TYPE_CHECKING:
+    from engine.recipe import CheckedRecipe as CheckedRecipe
     from engine.style import Style as Style
     from engine.style import load_style as load_style
     from engine.training import Run as Run
     from engine.training import train as train
 
-_LATER = {"Style": "engine.style", "load_style": "engine.style", "Run": "engine.training", "train": "engine.training"}
+_LATER = {
+    "CheckedRecipe": "engine.recipe",
+    "Style": "engine.style",
+    "load_style": "engine.style",
+    "Run": "engine.training",
+    "train": "engine.training",
+}
 
 
 def __getattr__(name: str) -> Any:

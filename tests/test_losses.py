@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clips import GivenClip
 from installed import BACKENDS, HOST, backend
 from pydantic import ValidationError
 
 from engine import Array, Loss, Needs, Ops, Tensor
-from engine.testing import OracleOps, draw, numerical_gradient
+from engine.testing import GivenClip, OracleOps, draw, numerical_gradient
 
 OPS = OracleOps()
 H, W = 6, 8

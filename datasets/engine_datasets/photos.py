@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from engine import Array, EngineError
+from engine import Array, EngineError, read_picture, resized
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 LONG_SIDE = 768
-
-
 REMEDY = "Remove it, or give another folder of photos."
 
 
@@ -38,16 +34,8 @@ def find_photos(place: Path) -> tuple[Path, ...]:
 
 def read_photo(path: Path) -> Array:
     """A photo as uint8 RGB (h, w, 3), reduced to a long side of 768 pixels; an :class:`EngineError` where it cannot be read."""
-    import cv2
-
     try:
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is empty"  # an empty buffer is an exception to OpenCV
-        raise EngineError(f"this photo cannot be read: {reason}", where=str(path), remedy=REMEDY) from None
-    if image is None:
-        raise EngineError("this photo is damaged, or of a kind that is not read", where=str(path), remedy=REMEDY)
-    h, w = image.shape[:2]
-    if (shrink := LONG_SIDE / max(h, w)) < 1:
-        image = cv2.resize(image, (max(1, round(w * shrink)), max(1, round(h * shrink))), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        photo = read_picture(path).rgb
+    except EngineError as error:
+        raise EngineError(error.problem, where=error.where, allowed=error.allowed, remedy=REMEDY) from None
+    return resized(photo, LONG_SIDE) if max(photo.shape[:2]) > LONG_SIDE else photo

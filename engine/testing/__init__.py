@@ -1,10 +1,11 @@
-"""For tests of plugins: the float64 oracle of every operator, and the tables of cases that backends are compared on."""
+"""For tests of plugins: the float64 oracle of every operator, the tables of cases that backends are compared on, clips for losses."""
 
 from engine.testing.cases import LayerCase as LayerCase
 from engine.testing.cases import OpCase as OpCase
 from engine.testing.cases import draw as draw
 from engine.testing.cases import dtype_of as dtype_of
 from engine.testing.cases import op_case as op_case
+from engine.testing.clips import GivenClip as GivenClip
 from engine.testing.gradients import numerical_gradient as numerical_gradient
 from engine.testing.image_cases import IMAGE_CASES
 from engine.testing.layer_cases import LAYER_CASES as LAYER_CASES

@@ -3,7 +3,7 @@
 from engine import Clip, Field, Loss, Needs, Ops, Prepared, Tensor
 
 
-class Content(Loss):
+class ContentLoss(Loss):
     """sum((phi(O) - phi(I))^2) / (C H W) on every frame, phi one layer of the encoder (Gao et al., ReCoNet, ACCV 2018).
 
     Summed over the frames of a clip, averaged over the batch. Dimensionless; 0 when the features are equal.

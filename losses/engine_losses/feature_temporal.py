@@ -3,7 +3,7 @@
 from engine import Clip, Field, Loss, Needs, Ops, Prepared, Tensor
 
 
-class FeatureTemporal(Loss):
+class FeatureTemporalLoss(Loss):
     """sum(M' (F_t - W(F_{t-1}))^2) / (C H' W') over consecutive frames, F a tap of the network (Gao et al., ReCoNet, ACCV 2018).
 
     W(x)(p) = x(p + flow(p)); the flow is resized bilinearly to the features' size and scaled by w'/w and h'/h, the mask

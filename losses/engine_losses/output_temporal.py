@@ -3,7 +3,7 @@
 from engine import Clip, Field, Loss, Needs, Ops, Prepared, Tensor
 
 
-class OutputTemporal(Loss):
+class OutputTemporalLoss(Loss):
     """sum over RGB of sum(M ((O_t - W(O_{t-1}))_c - Y(I_t - W(I_{t-1})))^2) / (H W) over consecutive frames.
 
     Y = 0.2126 R + 0.7152 G + 0.0722 B, relative luminance: the luminance constraint of Gao et al., ReCoNet, ACCV 2018.

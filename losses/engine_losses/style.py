@@ -3,7 +3,7 @@
 from engine import Clip, Features, Field, Loss, Needs, Ops, Prepared, Tensor
 
 
-class Style(Loss):
+class StyleLoss(Loss):
     """Over the layers: sum((G(O) - G(S))^2), G = F F^T / (C H W) the Gram matrix (Gao et al., ReCoNet, ACCV 2018).
 
     Summed over the layers and the frames of a clip, averaged over the batch. The style image's Gram matrices are

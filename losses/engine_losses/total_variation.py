@@ -3,7 +3,7 @@
 from engine import Clip, Field, Loss, Needs, Ops, Prepared, Tensor
 
 
-class TotalVariation(Loss):
+class TotalVariationLoss(Loss):
     """sum|dx| + sum|dy| of the painted frame, neighbouring pixels' differences over all channels.
 
     Summed over the pixels and the frames of a clip, averaged over the batch. Not divided by the number of pixels, as in

@@ -1,18 +1,23 @@
-"""A clip made of given tensors, with no network or encoder behind it: what losses are tested on."""
+"""A clip of given tensors, with no network or encoder behind it: what a loss is tested on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from engine import EngineError, Ops, Tensor
+from engine.errors import EngineError
+from engine.ops import Ops, Tensor
 
 
 @dataclass(frozen=True)
 class GivenClip:
-    """Tensors by frame, newest first; flow and mask ``k`` lead from frame -k to frame -k - 1."""
+    """A :class:`engine.Clip` of what a loss reads and nothing else.
+
+    Tensors by frame, newest first: each (n, c, h, w). Flow and mask ``k`` lead from frame -k to frame -k - 1.
+    """
 
     ops: Ops
     frames: Sequence[Tensor] = ()
@@ -37,12 +42,11 @@ class GivenClip:
     def tap(self, name: str, t: int) -> Tensor:
         return self.taps[name][-t]
 
-    def encoded(self, what: str, layer: str, t: int) -> Tensor:
+    def encoded(self, what: Literal["output", "frame"], layer: str, t: int) -> Tensor:
         return {"output": self.encoded_output, "frame": self.encoded_frame}[what][layer][-t]
 
     def flow(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        assert to == t - 1
-        flow = self.flows[-t]
+        flow = self._pair(self.flows, t, to)
         if size is None:
             return flow
         _, _, h, w = self.ops.shape(flow)
@@ -50,11 +54,16 @@ class GivenClip:
         return self.ops.resize(flow, size, "bilinear") * self.ops.asarray(scale)
 
     def mask(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        assert to == t - 1
-        return self.masks[-t] if size is None else self.ops.resize(self.masks[-t], size, "nearest")
+        mask = self._pair(self.masks, t, to)
+        return mask if size is None else self.ops.resize(mask, size, "nearest")
 
     def paint(self, x: Tensor) -> Tensor:
         raise EngineError("this clip has no network")
 
     def encode(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         raise EngineError("this clip has no encoder")
+
+    def _pair(self, tensors: Sequence[Tensor], t: int, to: int) -> Tensor:
+        if to != t - 1:
+            raise EngineError(f"a loss asks for the flow from frame {t} to {to}", allowed="from a frame to the one before it")
+        return tensors[-t]
