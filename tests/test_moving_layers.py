@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,18 @@ def test_noise_has_the_deviation_that_was_asked_for() -> None:
         residue.append((noisy - clean)[(clean > 30) & (clean < 225)])
     assert np.concatenate(residue).std() == pytest.approx(6, rel=0.05)
     assert np.concatenate(residue).mean() == pytest.approx(0, abs=0.1)
+
+
+def test_a_scene_goes_when_nobody_holds_it() -> None:
+    gc.disable()
+    try:
+        scene = SMALL.scene(0, 2)
+        scene.view(1)
+        gone = weakref.ref(scene)
+        del scene
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_no_shapes_is_only_the_background() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Scene:
     @cached_property
     def view(self) -> Callable[[int], View]:
         """Frame k; the last two are kept."""
-        return lru_cache(2)(lambda k: _render(self.size, self.layers, k))
+        return lru_cache(2)(partial(_render, self.size, self.layers))  # holds no scene, which would then hold itself
 
     def flow(self, k: int, to: int) -> Array:
         """float32 (2, h, w): from each pixel of frame k to where its top layer had it in frame ``to``, in pixels."""
