@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
@@ -60,4 +61,30 @@ def _beside_recipe(value: object, info: ValidationInfo) -> object:
 
 
 RecipePath = Annotated[Path, BeforeValidator(_beside_recipe)]
-"""A path setting; a relative one is taken from the folder of the recipe that names it."""
+"""A file or folder to read: a relative path starts at the folder of the recipe that states it; one that is not there is a fault of it."""
+
+
+def recipe_paths(part: BaseModel) -> Iterator[tuple[tuple[int | str, ...], Path]]:
+    """The values of settings that are :data:`RecipePath`, also inside lists and the like, each with its place."""
+    for name, field in type(part).model_fields.items():
+        stated = any(map(_is_recipe_path, (field.annotation, *field.metadata)))
+        for place, item in _items(getattr(part, name)):
+            if isinstance(item, BaseModel):
+                yield from (((name, *place, *inside), path) for inside, path in recipe_paths(item))
+            elif stated and isinstance(item, Path):
+                yield (name, *place), item
+
+
+def _is_recipe_path(kind: object) -> bool:
+    return (isinstance(kind, BeforeValidator) and kind.func is _beside_recipe) or any(map(_is_recipe_path, get_args(kind)))
+
+
+def _items(value: object) -> Iterator[tuple[tuple[int | str, ...], object]]:
+    if isinstance(value, Mapping):
+        yield from (((str(key), *place), item) for key, inner in value.items() for place, item in _items(inner))
+    elif isinstance(value, (list, tuple)):
+        yield from (((index, *place), item) for index, inner in enumerate(value) for place, item in _items(inner))
+    elif isinstance(value, (set, frozenset)):  # whose order is not the recipe's
+        yield from (((), item) for inner in value for _, item in _items(inner))
+    else:
+        yield (), value

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ValidationError
 
-from engine.components import Component
+from engine.components import Component, recipe_paths
 from engine.contracts import Dataset, Loss, Model
 from engine.errors import EngineError, RecipeError
 from engine.faults import Location, explain
@@ -122,7 +122,11 @@ class Checker:
             return None
         settings = {key: item.plain() for key, item in block.value.items() if key not in ("name", *ignore)}
         try:
-            return cls.model_validate(settings, context={"base": block.base})
+            part = cls.model_validate(settings, context={"base": block.base})
+            for inside, path in recipe_paths(part):
+                if not path.exists():
+                    self._add((*location, *inside), f"there is no file or folder {path}")
+            return part
         except ValidationError as error:
             self._add_all(error, cls, location)
         except EngineError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from recipe_texts import GOOD
 
 from engine import Array, EngineError
-from engine.plugins import load_plugins
+from engine.plugins import PluginHost, load_plugins
 from engine.weights import load_weights
 
 settings.register_profile("engine", deadline=None)  # how long an example takes depends on the machine
@@ -24,3 +26,23 @@ def encoder_weights() -> dict[str, Array]:
         if "CI" in os.environ:
             raise
         pytest.skip(f"no encoder weights: {error}")
+
+
+@pytest.fixture(scope="session")
+def recipe_host() -> PluginHost:
+    """The small components of tests/plugins/recipe_kit.py and no other plugin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENGINE_DISABLE_PLUGINS", ",".join(plugin.name for plugin in load_plugins().plugins))
+        kit = Path(__file__).parent / "plugins/recipe_kit.py"
+        return PluginHost([plugin for plugin in load_plugins([kit]).plugins if plugin.name == "recipe_kit"])
+
+
+@pytest.fixture
+def recipe_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with ``r/x.yaml``, and the picture and the folder that it names."""
+    (tmp_path / "r/pictures").mkdir(parents=True)
+    (tmp_path / "r/pictures/a.jpg").write_bytes(b"")
+    (tmp_path / "r/clips").mkdir()
+    (tmp_path / "r/x.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

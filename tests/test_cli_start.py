@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny import write_tiny
 
 from engine.cli import main
 
@@ -28,7 +29,7 @@ def engine(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [("--help",), ("plugins",), ("recipes", "check", "reconet_candy"), ("plugins", "show", "backend", "torch")]
+    "words", [("--help",), ("plugins",), ("recipes",), ("recipes", "check", "reconet_candy"), ("plugins", "show", "backend", "torch")]
 )
 def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
     done = engine(*words)
@@ -113,6 +114,23 @@ def test_lists_name_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "plugins", "show", "loss", "content")
     assert 'layer: str = "relu3_3"' in out.splitlines()
     assert "weight: float, >= 0 = 10000.0" in out.splitlines()
+
+
+def test_a_recipe_that_lacks_a_file_is_listed_with_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = write_tiny(tmp_path).read_text().replace("layers: 2}", "photos: absent}")
+    line = text.count("\n", 0, text.index("absent")) + 1
+    (tmp_path / "photos.yaml").write_text(text)
+    monkeypatch.setattr("engine.places.shipped", lambda: tmp_path)
+    fault = f"{tmp_path / 'photos.yaml'}:{line}: dataset.photos: there is no file or folder {tmp_path / 'absent'}"
+    code, out, _ = run(capsys, "recipes")
+    assert code == 0
+    assert [line for line in out.splitlines() if "cannot run" in line] == [f"    cannot run as it stands: {fault}"]
+    assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == ["photos", "tiny"]
+    code, out, _ = run(capsys, "recipes", "--json")
+    assert (code, [summary["faults"] for summary in json.loads(out)["recipes"]]) == (0, [[fault], []])
+    assert run(capsys, "recipes", "check", "photos")[0] == 2
 
 
 def test_a_plugin_file_is_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import copy
 import pickle
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
-from engine import Array, Component, Dataset, Sample
+from engine import Array, Component, Dataset, RecipePath, Sample
+from engine.components import recipe_paths
 
 
 class Grey(Dataset):
@@ -70,6 +73,34 @@ def test_a_changed_copy_uses_its_own_settings() -> None:
     data = Grey(level=4)
     assert data[0].frames.max() == 4
     assert data.model_copy(update={"level": 9})[0].frames.max() == 9
+
+
+class Disc(BaseModel):
+    side: RecipePath
+
+
+class Shelf(Component):
+    name = "shelf"
+    one: RecipePath | None = None
+    several: tuple[RecipePath, ...] = ()
+    named: dict[str, list[RecipePath]] = {}
+    unordered: frozenset[RecipePath] = frozenset()
+    disc: Disc | None = None
+    written: Path = Path("made/by/us")
+
+
+def test_paths_to_read_are_found_at_any_depth() -> None:
+    assert list(recipe_paths(Shelf())) == []
+    settings = {"one": "a", "several": ["b", "c"], "named": {"x": ["d"]}, "unordered": ["e"], "disc": {"side": "f"}, "written": "g"}
+    shelf = Shelf.model_validate(settings, context={"base": Path("r")})
+    assert [(place, path.as_posix()) for place, path in recipe_paths(shelf)] == [
+        (("one",), "r/a"),
+        (("several", 0), "r/b"),
+        (("several", 1), "r/c"),
+        (("named", "x", 0), "r/d"),
+        (("unordered",), "r/e"),
+        (("disc", "side"), "r/f"),
+    ]
 
 
 def test_a_dataset_is_gone_through_sample_by_sample() -> None:

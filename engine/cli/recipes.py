@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from engine.plugins import PluginHost
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -24,11 +27,13 @@ def _list(context: typer.Context, as_json: Json = False) -> None:
     """List the recipes that `engine train NAME` finds by name."""
     if context.invoked_subcommand:
         return
+    from engine.plugins import load_plugins
     from engine.recipe_source import list_recipes
 
-    found = list_recipes()
+    host, found = load_plugins(), list_recipes()
+    faults = {summary.name: _faults(summary.path, host) for summary in found}
     if as_json:
-        records = [{**dataclasses.asdict(summary), "path": str(summary.path)} for summary in found]
+        records = [{**dataclasses.asdict(summary), "path": str(summary.path), "faults": faults[summary.name]} for summary in found]
         print(json.dumps({"recipes": records}, indent=2))
         return
     for summary in found:
@@ -39,8 +44,23 @@ def _list(context: typer.Context, as_json: Json = False) -> None:
         print(f"    {summary.model} on {summary.dataset}, {summary.steps} steps, backend {summary.backend}: {', '.join(summary.losses)}")
         if summary.notes:
             print(f"    {summary.notes.splitlines()[0]}")
+        for fault in faults[summary.name]:
+            print(f"    cannot run as it stands: {fault}")
     if not found:
         print("no recipe ships with this installation")
+
+
+def _faults(path: Path, host: PluginHost) -> list[str]:
+    from engine.errors import EngineError, RecipeError
+    from engine.recipe import load_recipe
+
+    try:
+        load_recipe(path, (), host)
+    except RecipeError as error:
+        return list(error.faults)
+    except EngineError as error:
+        return [str(error)]
+    return []
 
 
 def _check(
