@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import av
-import cv2
-import numpy as np
+
+from engine import Picture, write_picture
 
 PHOTOS = {
     "skimage": ("data/astronaut.png", "data/coffee.png", "data/rocket.jpg", "data/motorcycle_left.png"),
@@ -44,8 +44,7 @@ def main(folder: Path) -> None:
             with av.open(str(source)) as clip:
                 for index, frame in enumerate(clip.decode(video=0)):
                     if index % EVERY == 0:
-                        picture = np.ascontiguousarray(frame.to_ndarray(format="bgr24"))
-                        cv2.imwrite(str(folder / f"{source.stem}_{index:04d}.png"), picture)
+                        write_picture(folder / f"{source.stem}_{index:04d}.png", Picture(frame.to_ndarray(format="rgb24")))
     print(f"{len(list(folder.iterdir()))} photos in {folder}")
 
 
