@@ -244,7 +244,11 @@ class Backend(Component):
     install: ClassVar[str] = ""
     """The command that installs it."""
     priority: ClassVar[int] = 0
-    """Painting with ``auto`` takes the installed backend of the highest number."""
+    """``auto`` takes, of the installed backends that can do the work, the one of the highest number."""
+    trains: ClassVar[bool] = True
+    """Whether it has :meth:`trainer` and :meth:`gradient`; other backends only paint."""
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    """The kinds of device that it can serve: ``cpu``, ``gpu``, ``ascend``."""
     device: str = Field(default="auto", pattern=DEVICE, description="auto, cpu, gpu[:n] or ascend[:n].")
     precision: Precision = Field(default="auto", description="What networks compute in; weights, losses and sums stay float32.")
 
@@ -262,13 +266,13 @@ class Backend(Component):
         """Its own forms of layers; empty where the reference is good."""
         return {}
 
-    @abstractmethod
     def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
         """The value of ``function(*tensors)``, a scalar, and its gradient by each input."""
+        raise EngineError(f"the backend {self.name!r} only paints")
 
-    @abstractmethod
     def trainer(self, plan: TrainingPlan) -> Trainer:
         """A training run from the plan's weights."""
+        raise EngineError(f"the backend {self.name!r} only paints")
 
     @abstractmethod
     def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:

@@ -32,6 +32,11 @@ class Plan:
     skipped: tuple[Path, ...] = ()
 
 
+def file_word(style: str) -> str:
+    """A style's name as part of a file's name: it comes out of a file, and must not lead out of the folder."""
+    return re.sub(r"[^\w.-]+", "_", style)[:80].strip(".") or "painted"
+
+
 def plan(inputs: Sequence[Path], output: str | None, style: str, *, overwrite: bool = False) -> Plan:
     """Work out every output.
 
@@ -44,7 +49,7 @@ def plan(inputs: Sequence[Path], output: str | None, style: str, *, overwrite: b
     Raises:
         EngineError: An output exists, is an input, has a suffix that does not fit, or is named twice; a folder holds no picture.
     """
-    word = re.sub(r"[^\w.-]+", "_", style).strip(".") or "painted"  # it comes out of a file, and must not leave the folder
+    word = file_word(style)
     folder = output is not None and (len(inputs) > 1 or inputs[0].is_dir() or output.endswith(("/", os.sep)) or Path(output).is_dir())
     if output is not None and folder and Path(output).exists() and not Path(output).is_dir():
         raise EngineError("this is a file, and the outputs need a folder", where=output)

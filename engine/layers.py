@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
@@ -17,12 +18,32 @@ from engine.ops import Array, Ops, PadMode, Shape, Tensor, UpsampleMode
 Weights: TypeAlias = Mapping[str, Tensor]
 
 
+class UnknownLayer(EngineError):
+    """No layer of that name has been imported."""
+
+
 class Layer(Component):
-    """One kind of layer. Shapes here are (channels, height, width); tensors are (n, c, h, w)."""
+    """One kind of layer. Shapes here are (channels, height, width); tensors are (n, c, h, w).
+
+    A description of a network knows it by its ``name``, so a second layer of a name is an :class:`EngineError` where it is defined.
+    """
 
     kind: ClassVar[str] = "layer"
     arity: ClassVar[int | None] = 1
     """How many inputs it takes; None for any number from one."""
+    kinds: ClassVar[dict[str, type[Layer]]] = {}
+    """Every layer that has been imported so far, by name; a plugin's layer counts once its module is loaded."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "name" not in vars(cls):
+            return
+        other = Layer.kinds.get(cls.name, cls)
+        origins = {(getattr(sys.modules.get(of.__module__), "__file__", of.__module__), of.__qualname__) for of in (other, cls)}
+        if len(origins) > 1:  # a file that is read again replaces its own layers
+            both = " and ".join(f"{of.__module__}.{of.__qualname__}" for of in (other, cls))
+            raise EngineError(f"{both} are both layers called {cls.name!r}")
+        Layer.kinds[cls.name] = cls
 
     def weights(self, *channels: int) -> dict[str, Shape]:
         """Its weights' shapes for inputs of so many channels."""
@@ -257,21 +278,10 @@ class Normalize(Layer):
         return x[0] * scale + shift
 
 
-def layer_kinds() -> dict[str, type[Layer]]:
-    """Every layer that has been imported so far, by name; a plugin's layer counts once its module is loaded."""
-    kinds: dict[str, type[Layer]] = {}
-    waiting = Layer.__subclasses__()
-    while waiting:
-        cls = waiting.pop()
-        waiting += cls.__subclasses__()
-        if "name" in vars(cls):
-            kinds[cls.name] = cls
-    return kinds
-
-
 def make_layer(name: str, settings: Mapping[str, Any]) -> Layer:
-    """The layer of that name with these settings."""
-    kinds = layer_kinds()
-    if name not in kinds:
-        raise EngineError(f"no layer is called {name!r}", allowed=", ".join(sorted(kinds)), remedy="Install the plugin that it comes from.")
-    return kinds[name].model_validate(settings)
+    """The layer of that name with these settings; an :class:`UnknownLayer` where there is none."""
+    if name not in Layer.kinds:
+        known = ", ".join(sorted(Layer.kinds))
+        raise UnknownLayer(f"no layer is called {name!r}", allowed=known, remedy="Install the plugin that it comes from.")
+    return Layer.kinds[name].model_validate(settings)
+

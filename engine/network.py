@@ -11,11 +11,15 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-from pydantic import ValidationError
 
 from engine.errors import EngineError
 from engine.layers import Add, Layer, Weights, make_layer
 from engine.ops import Array, Ops, Shape, Tensor
+
+MOST_TEXT = 2**22
+"""Characters of a description; ours have some ten thousand."""
+MOST_NODES = 4096
+"""Of a description; ours have less than a hundred."""
 
 NativeLayers: TypeAlias = Mapping[type[Layer], Callable[..., Tensor]]
 """A backend's own form of a layer: called as ``native[type(layer)](layer, weights, *inputs)``."""
@@ -111,13 +115,17 @@ class Network:
 
     def check_weights(self, weights: Mapping[str, Array], where: str = "") -> None:
         """Refuse weights that do not fit by name and shape."""
+        self.check_shapes({name: x.shape for name, x in weights.items()}, where)
+
+    def check_shapes(self, shapes: Mapping[str, Shape], where: str = "") -> None:
+        """:meth:`check_weights` by their shapes alone."""
         expected = self.weight_shapes()
-        faults = [f"weight {name!r} is missing" for name in expected if name not in weights]
-        faults += [f"weight {name!r} is not part of the network" for name in weights if name not in expected]
+        faults = [f"weight {name!r} is missing" for name in expected if name not in shapes]
+        faults += [f"weight {name!r} is not part of the network" for name in shapes if name not in expected]
         faults += [
-            f"weight {name!r} has shape {tuple(weights[name].shape)}, not {shape}"
+            f"weight {name!r} has shape {shapes[name]}, not {shape}"
             for name, shape in expected.items()
-            if name in weights and tuple(weights[name].shape) != shape
+            if name in shapes and shapes[name] != shape
         ]
         if faults:
             more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
@@ -162,12 +170,16 @@ class Network:
     @classmethod
     def from_json(cls, text: str) -> Network:
         """The network that :meth:`to_json` described; an :class:`EngineError` where the text describes none."""
+        if len(text) > MOST_TEXT:
+            raise EngineError(f"the description of the network has {len(text)} characters", allowed=f"at most {MOST_TEXT}")
         try:
             data: dict[str, Any] = json.loads(text)
+            if len(data["nodes"]) > MOST_NODES:
+                raise EngineError(f"the network has {len(data['nodes'])} nodes", allowed=f"at most {MOST_NODES}")
             nodes = tuple(Node(str(n["name"]), make_layer(n["layer"], n["settings"]), tuple(n["inputs"])) for n in data["nodes"])
             inputs = {str(name): int(c) for name, c in data["inputs"].items()}
             return cls(inputs, nodes, tuple(data["outputs"]), dict(data["taps"]), float(data["low"]), float(data["high"]))
-        except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise EngineError(f"the description of the network is damaged ({type(error).__name__}: {error})") from None
 
     @cached_property

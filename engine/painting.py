@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 
@@ -15,6 +16,8 @@ from engine.streams import read_ahead
 
 SMALLEST = 5
 """Pixels on the shorter side; fewer cannot be mirrored by the margin of a 9x9 kernel."""
+MOST_ELEMENTS = 1024
+"""Of one activation, for each pixel of the picture (of 64x64 at least); the widest network of the paper has 48."""
 
 
 def check_size(network: Network, height: int, width: int) -> None:
@@ -24,6 +27,11 @@ def check_size(network: Network, height: int, width: int) -> None:
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise EngineError("this network does not paint pictures", allowed="one input and one output")
     shapes = network.shapes(height, width)
+    largest = max(shapes, key=lambda name: math.prod(shapes[name]))
+    if math.prod(shapes[largest]) > MOST_ELEMENTS * max(height * width, 64 * 64):
+        raise EngineError(
+            f"the node {largest!r} needs too much memory for a picture of {width}x{height}", allowed=f"{MOST_ELEMENTS} numbers a pixel"
+        )
     (source,), (output,) = network.inputs, network.outputs
     if not shapes[source] == shapes[output] == (3, height, width):
         raise EngineError(f"this network makes {shapes[output]} of {shapes[source]}", allowed=f"(3, {height}, {width}) of the same")

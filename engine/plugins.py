@@ -51,14 +51,19 @@ def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
 
     An installed plugin that fails is kept with its error; a file was asked for by name, so its failure is an :class:`EngineError`.
     """
-    disabled = {name.strip() for name in os.environ.get("ENGINE_DISABLE_PLUGINS", "").split(",")}
-    return PluginHost([_load(found, found.name in disabled) for found in discover(files)])
+    disabled = {name.strip() for name in os.environ.get("ENGINE_DISABLE_PLUGINS", "").split(",")} - {""}
+    there = discover(files)
+    names = sorted({found.name for found in there})
+    misspelt = [f"ENGINE_DISABLE_PLUGINS: {unknown('plugin', name, names)}" for name in sorted(disabled.difference(names))]
+    return PluginHost([_load(found, found.name in disabled) for found in there], misspelt)
 
 
 class PluginHost:
     """The plugins of one command and their components."""
 
-    def __init__(self, plugins: Sequence[Plugin]) -> None:
+    def __init__(self, plugins: Sequence[Plugin], misspelt: Sequence[str] = ()) -> None:
+        self.misspelt = tuple(misspelt)
+        """A clause for each name in ``ENGINE_DISABLE_PLUGINS`` that no plugin has."""
         owners: dict[tuple[str, str], list[Plugin]] = defaultdict(list)
         for plugin in plugins:
             for kind, classes in plugin.components.items():
@@ -125,31 +130,49 @@ class PluginHost:
         return cast(Dataset, self.make("dataset", name, settings, base))
 
     def make_backend(
-        self, name: str = "auto", *, device: str = "auto", precision: str = "auto", settings: Mapping[str, Any] = {}
+        self,
+        name: str = "auto",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        settings: Mapping[str, Any] = {},
+        training: bool = False,
     ) -> Backend:
-        """A backend by name, or with ``auto`` the installed one of the highest priority.
+        """A backend by name, or with ``auto`` what :meth:`pick_backend` picks.
 
-        A backend that was named is never replaced: an :class:`EngineError` gives the command that installs its framework.
+        A backend that was named is never replaced: an :class:`EngineError` gives the command that installs its framework,
+        or says that it only paints.
         """
-        chosen = self.pick_backend() if name == "auto" else name
+        chosen = self.pick_backend(device, training=training) if name == "auto" else name
         cls = self.backend_class(chosen)
         if not is_installed(cls):
             remedy = f"Install it: {cls.install}" if cls.install else ""
             raise EngineError(f"the backend {chosen!r} needs {cls.package}, which is not installed", remedy=remedy)
+        if training and not cls.trains:
+            trainers = ", ".join(other for other in self.names("backend") if self.backend_class(other).trains)
+            raise EngineError(
+                f"the backend {chosen!r} only paints", allowed=trainers, remedy="Train on another one; any backend paints the style."
+            )
         return cast(Backend, self.make("backend", chosen, {**settings, "device": device, "precision": precision}))
 
     def backend_class(self, name: str) -> type[Backend]:
         """:meth:`get` for a backend, whether its framework is installed or not."""
         return cast(type[Backend], self.get("backend", name))
 
-    def pick_backend(self) -> str:
-        """What ``auto`` means here; an :class:`EngineError` with the commands where no framework is installed."""
+    def pick_backend(self, device: str = "auto", *, training: bool = False) -> str:
+        """What ``auto`` means here: of the installed backends that serve the device, and train if asked to, that of the highest priority.
+
+        An :class:`EngineError` where there is none, with the commands that install one.
+        """
+        kind = device.partition(":")[0]
         classes = [self.backend_class(name) for name in self.names("backend")]
-        installed = [cls for cls in classes if is_installed(cls)]
-        if not installed:
-            commands = [f"Install one of them: {' | '.join(cls.install for cls in classes if cls.install)}"] if classes else []
-            raise EngineError("no backend is installed", remedy="\n  ".join([*commands, *filter(None, [self._absent()])]))
-        return max(installed, key=lambda cls: cls.priority).name
+        fitting = [cls for cls in classes if kind in ("auto", *cls.devices) and (cls.trains or not training)]
+        if installed := [cls for cls in fitting if is_installed(cls)]:
+            return max(installed, key=lambda cls: cls.priority).name
+        work = ("trains" if training else "paints") + (f" on the device {device!r}" if kind != "auto" else "")
+        problem = f"no installed backend {work}" if any(map(is_installed, classes)) else "no backend is installed"
+        commands = [f"Install one of them: {' | '.join(cls.install for cls in fitting if cls.install)}"] if fitting else []
+        raise EngineError(problem, remedy="\n  ".join([*commands, *filter(None, [self._absent()])]))
 
     def register_commands(self, app: typer.Typer) -> list[str]:
         """Let every plugin add its commands; what went wrong, a clause for each plugin whose commands are missing."""
@@ -175,7 +198,10 @@ class PluginHost:
 
 def is_installed(cls: type[Backend]) -> bool:
     """Whether the backend's framework can be imported, found out without importing it."""
-    return not cls.package or importlib.util.find_spec(cls.package) is not None
+    try:
+        return not cls.package or importlib.util.find_spec(cls.package) is not None
+    except (ImportError, ValueError):  # a package in which it should be is absent or broken
+        return False
 
 
 def _load(found: Discovered, disabled: bool) -> Plugin:

@@ -129,7 +129,8 @@ class CheckedRecipe:
     def make_backend(self, host: PluginHost) -> Backend:
         """The recipe's backend; an :class:`EngineError` where it is not installed."""
         stated = self.recipe.backend
-        return host.make_backend(stated.name, device=stated.device, precision=stated.precision, settings=stated.model_extra or {})
+        settings = stated.model_extra or {}
+        return host.make_backend(stated.name, device=stated.device, precision=stated.precision, settings=settings, training=True)
 
     def _data(self, portable: bool) -> dict[str, Any]:
         def dump(part: BaseModel) -> Any:

@@ -12,7 +12,7 @@ import pluggy
 
 from engine import hookspecs
 from engine.components import Component
-from engine.contracts import KINDS
+from engine.contracts import KINDS, Backend
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -63,9 +63,21 @@ def _check_component(cls: type[Component]) -> None:
         raise EngineError(f"{cls.__qualname__}.name is {name!r}", allowed=allowed)
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise EngineError(f"{cls.__qualname__} does not define {', '.join(missing)}")
+    if issubclass(cls, Backend):
+        _check_backend(cls)
     if silent := [key for key, item in cls.model_fields.items() if not (item.description or "").strip()]:
         remedy = "Write Field(default=..., description=...)."
         raise EngineError(f"these settings of {cls.__qualname__} have no description: {', '.join(silent)}", remedy=remedy)
+
+
+def _check_backend(cls: type[Backend]) -> None:
+    missing = [name for name in ("gradient", "trainer") if getattr(cls, name) is getattr(Backend, name)]
+    if cls.trains and missing:
+        raise EngineError(
+            f"{cls.__qualname__} does not define {', '.join(missing)}", remedy="A backend that only paints has trains = False."
+        )
+    if not isinstance(cls.devices, tuple) or not cls.devices or not set(cls.devices) <= {"cpu", "gpu", "ascend"}:
+        raise EngineError(f"{cls.__qualname__}.devices is {cls.devices!r}", allowed="a tuple of cpu, gpu, ascend")
 
 
 def describe(error: BaseException) -> str:

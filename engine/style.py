@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -19,9 +19,10 @@ from engine import places
 from engine.errors import EngineError
 from engine.files import replacing
 from engine.images import resized
-from engine.network import Network
+from engine.layers import UnknownLayer
+from engine.network import MOST_TEXT, Network
 from engine.ops import Array
-from engine.painting import paint_image
+from engine.painting import check_size, paint_image
 from engine.plugins import load_plugins
 
 FORMAT = 1
@@ -76,16 +77,15 @@ def load_style(style: str | Path) -> Style:
     """Read a style by name or path; an :class:`EngineError` for whatever is not a whole style of this format."""
     path = find_style(style) if isinstance(style, str) else style
     with _opened(path) as file:
-        info, network = _described(file.metadata() or {}, path)
+        info, network = _described(file, path)
         weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118 - it is no dict
-    network.check_weights(weights, where=str(path))
     return Style(info, network, weights)
 
 
 def read_style(path: str | Path) -> tuple[StyleInfo, Network]:
     """What a style says about itself, and its network, without reading the weights; errors as in :func:`load_style`."""
     with _opened(path) as file:
-        return _described(file.metadata() or {}, path)
+        return _described(file, path)
 
 
 @contextmanager
@@ -99,19 +99,43 @@ def _opened(path: str | Path) -> Iterator[Any]:
         raise EngineError(f"this is no whole safetensors file ({error})", where=str(path)) from None
 
 
-def _described(metadata: Mapping[str, str], path: str | Path) -> tuple[StyleInfo, Network]:
-    if "styleengine" not in metadata or "network" not in metadata:
-        raise EngineError("this safetensors file is no style: its metadata describes no network", where=str(path))
+def _described(file: Any, path: str | Path) -> tuple[StyleInfo, Network]:
+    """What a stranger's file says, once it is known to describe a network that paints and has its weights beside it."""
+    metadata: Mapping[str, str] = file.metadata() or {}
     try:
-        raw = json.loads(metadata["styleengine"])
-        found = raw.get("format") if isinstance(raw, dict) else None
-        if found != FORMAT:
-            raise EngineError(
-                f"this style has format {found!r}", where=str(path), allowed=str(FORMAT), remedy="Install a newer styleengine."
-            )
-        return StyleInfo.model_validate(raw), Network.from_json(metadata["network"])
-    except (ValueError, ValidationError) as error:
+        if "styleengine" not in metadata or "network" not in metadata:
+            raise EngineError("this safetensors file is no style: its metadata describes no network")
+        info, network = _info(metadata["styleengine"]), _network(metadata["network"])
+        check_size(network, 256, 256)
+        header = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
+        if odd := [key for key, x in header.items() if x.get_dtype() not in ("F32", "F16")]:
+            raise EngineError(f"weight {odd[0]!r} is {header[odd[0]].get_dtype()}", allowed="F32, F16")
+        network.check_shapes({key: tuple(x.get_shape()) for key, x in header.items()})
+    except EngineError as error:
+        raise EngineError(error.problem, where=str(path), allowed=error.allowed, remedy=error.remedy) from None
+    except (ValueError, RecursionError, OverflowError) as error:
         raise EngineError(f"the description in this style is damaged ({error})", where=str(path)) from None
+    return info, network
+
+
+def _info(text: str) -> StyleInfo:
+    if len(text) > MOST_TEXT:
+        raise EngineError(f"the description in this style has {len(text)} characters", allowed=f"at most {MOST_TEXT}")
+    raw = json.loads(text)
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if found != FORMAT:
+        raise EngineError(f"this style has format {found!r}", allowed=str(FORMAT), remedy="Install a newer styleengine.")
+    info = StyleInfo.model_validate(raw)
+    info.model_dump_json()  # what is nested too deep to be said again is damaged
+    return info
+
+
+def _network(text: str) -> Network:
+    try:
+        return Network.from_json(text)
+    except UnknownLayer:
+        load_plugins()  # their layers count once they are imported
+        return Network.from_json(text)
 
 
 def thumbnail(image: Array, side: int = 128) -> str:

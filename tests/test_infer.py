@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -84,6 +85,18 @@ def test_outputs_go_where_they_are_sent(folder: Path) -> None:
 
 def test_a_style_name_cannot_lead_out_of_the_folder(folder: Path) -> None:
     assert targets(folder, ["photo.png"], style="../../etc/x y") == ["photo._.._etc_x_y.png"]
+
+
+def test_the_name_inside_a_style_file_cannot_lead_out_of_the_folder(folder: Path, run: Callable[..., Done]) -> None:
+    home = folder / "a" / "b"
+    home.mkdir(parents=True)
+    identity_style(home / "evil.safetensors", "/../../escaped\x1b[31m")
+    before = set(folder.rglob("*"))
+    with contextlib.chdir(home):
+        done = run("infer", "--style", "evil.safetensors", "--precision", "float32")
+    assert done.returncode == 0, done.stderr
+    assert set(folder.rglob("*")) - before == {home / "sample._.._.._escaped_31m.mp4"}
+    assert "\x1b" not in done.stderr
 
 
 def test_other_files_of_a_folder_are_named(folder: Path) -> None:

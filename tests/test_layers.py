@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from installed import BACKENDS, backend
 from pydantic import ValidationError
 
-from engine import Add, Array, Concat, Conv2d, CropLike, EngineError, InstanceNorm2d, Layer, MaxPool2d, Normalize, Pad, PadToMultiple, Shape
-from engine.layers import layer_kinds, make_layer
+from engine import (
+    Add,
+    Array,
+    Concat,
+    Conv2d,
+    CropLike,
+    EngineError,
+    InstanceNorm2d,
+    Layer,
+    MaxPool2d,
+    Normalize,
+    Pad,
+    PadToMultiple,
+    ReLU,
+    Shape,
+)
+from engine.layers import make_layer
+from engine.plugins import load_plugins
 from engine.testing import LAYER_CASES, LayerCase, OracleOps, draw
 
 CASES = pytest.mark.parametrize("case", LAYER_CASES, ids=lambda case: case.name)
@@ -27,7 +44,7 @@ FORMS = pytest.mark.parametrize(
 
 
 def test_every_layer_has_cases() -> None:
-    ours = {name for name, cls in layer_kinds().items() if cls.__module__.startswith("engine.")}
+    ours = {name for name, cls in Layer.kinds.items() if cls.__module__.startswith("engine.")}
     assert {case.layer.name for case in LAYER_CASES} == ours
     assert len({case.name for case in LAYER_CASES}) == len(LAYER_CASES)
 
@@ -162,3 +179,32 @@ def test_settings_are_checked() -> None:
         make_layer("conv3d", {})
     with pytest.raises(ValidationError):
         make_layer("conv2d", {"out_channels": 3, "dilation": 2})
+
+
+TWIN = """
+from engine import Layer, Ops, Tensor, hookimpl
+class {cls}(Layer):
+    name = "{name}"
+    def apply(self, ops: Ops, weights, *x: Tensor) -> Tensor:
+        return x[0]
+"""
+
+
+def test_a_second_layer_of_a_name_fails_its_plugin_and_the_message_names_both(tmp_path: Path) -> None:
+    path = tmp_path / "twin.py"
+    path.write_text(TWIN.format(cls="Mine", name="relu"))
+    with pytest.raises(
+        EngineError, match=r"twin\.py: .*engine\.layers\.ReLU and engine_plugin_twin_\w+\.Mine are both layers called 'relu'"
+    ):
+        load_plugins([path])
+    assert make_layer("relu", {}) == ReLU()
+
+
+def test_a_plugin_file_that_changed_replaces_its_own_layer(tmp_path: Path) -> None:
+    path, other = tmp_path / "swap.py", tmp_path / "other.py"
+    for added in ("", "# changed\n"):
+        path.write_text(TWIN.format(cls="Swap", name="swap_test") + added)
+        load_plugins([path])
+    other.write_text(TWIN.format(cls="Swap", name="swap_test"))
+    with pytest.raises(EngineError, match=r"engine_plugin_swap_\w+\.Swap and engine_plugin_other_\w+\.Swap are both layers"):
+        load_plugins([other])

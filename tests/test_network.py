@@ -321,3 +321,19 @@ def test_junk_anywhere_is_refused_or_makes_a_network(place: tuple[Any, ...], jun
         network.shapes(6, 6)
     except EngineError:
         return
+
+
+BOMBS = {
+    "deep": "[" * 200_000,
+    "deep settings": small().to_json().replace('"amount": 1', '"amount": ' + "[" * 50_000 + "]" * 50_000),
+    "infinite channels": small().to_json().replace('"image": 3', '"image": Infinity'),
+    "low": small().to_json().replace('"low": -1.0', '"low": -1' + "0" * 400),
+    "long": small().to_json() + " " * 2**22,
+    "many nodes": json.dumps({"nodes": [{}] * 5000}),
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_description_that_is_a_trap_is_refused(text: str) -> None:
+    with pytest.raises(EngineError, match=r"the description of the network|the network has 5000 nodes"):
+        Network.from_json(text)

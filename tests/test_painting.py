@@ -14,7 +14,21 @@ from hypothesis import strategies as st
 from installed import BACKENDS, backend
 from media import IDENTITY_WEIGHTS, drawn, identity_network
 
-from engine import Array, Conv2d, EngineError, Network, RunError, chain
+from engine import (
+    Array,
+    Concat,
+    Conv2d,
+    CropLike,
+    EngineError,
+    Layer,
+    MaxPool2d,
+    Network,
+    Node,
+    Pad,
+    RunError,
+    Upsample2d,
+    chain,
+)
 from engine.painting import check_size, paint_image, paint_stream
 from engine.streams import read_ahead, write_behind
 
@@ -62,6 +76,31 @@ def test_a_network_that_does_not_keep_the_size_is_refused() -> None:
     network = Network({"image": 3}, chain("image", {"conv": Conv2d(out_channels=3, kernel=3, stride=2, padding=1)}), ("conv",))
     with pytest.raises(EngineError, match="this network makes"):
         check_size(network, 20, 20)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {f"twice{i}": Concat() for i in range(30)},
+        {"up": Upsample2d(factor=1000), "down": MaxPool2d(stride=1000)},
+        {"up": Upsample2d(factor=10**400)},
+        {"pad": Pad(amount=10**5, mode="constant")},
+        {"wide": Conv2d(out_channels=10**7, kernel=1)},
+    ],
+    ids=lambda layers: "-".join(list(layers)[:2]),
+)
+def test_a_network_that_would_fill_the_memory_is_refused(layers: dict[str, Layer]) -> None:
+    nodes = [Node(n.name, n.layer, n.inputs * 2) if n.layer == Concat() else n for n in chain("image", layers)]
+    nodes.append(Node("last", Conv2d(out_channels=3, kernel=1), (nodes[-1].name,)))
+    network = Network({"image": 3}, (*nodes, Node("crop", CropLike(), ("last", "image"))), ("crop",))
+    with pytest.raises(EngineError, match=r"the node '\w+' needs too much memory for a picture of \d+x360; allowed: 1024 numbers a pixel"):
+        check_size(network, 360, 640 + 360)
+
+
+@pytest.mark.parametrize("size", [(5, 5), (9, 2000), (360, 640)])
+def test_the_widest_networks_of_the_field_are_far_from_that_bound(size: tuple[int, int]) -> None:
+    layers = {"first": Conv2d(out_channels=128, kernel=9, padding=4), "pad": Pad(amount=1), "last": Conv2d(out_channels=3)}
+    check_size(Network({"image": 3}, chain("image", layers), ("last",)), *size)
 
 
 @given(count=st.integers(0, 23), batch=st.integers(1, 7))

@@ -22,6 +22,7 @@ class TorchBackend(Backend):
     package = "torch"
     install = "pip install 'styleengine[torch]'"
     priority = 10
+    devices = ("cpu", "gpu")
 
     @cached_property
     def ops(self) -> TorchOps:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Annotated
@@ -10,6 +12,7 @@ from typing import Annotated
 import typer
 
 from engine.cli import doctor, infer, plugins, recipes, styles, train, weights
+from engine.cli.options import printable
 from engine.errors import EngineError, RecipeError
 from engine.plugins import load_plugins
 
@@ -20,6 +23,8 @@ GROUPS = (train, infer, styles, recipes, weights, plugins, doctor)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 2 what the user gave is wrong, 1 the run failed."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: files that are half written go
     try:
         make_app(warn=given[:1] != ["plugins"])(given, prog_name="engine")
     except EngineError as error:
@@ -29,14 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def make_app(*, warn: bool = False) -> typer.Typer:
     """The whole command line; with ``warn``, plugins that failed are named on stderr."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+    host = load_plugins()
+    settings = {"help_option_names": ["-h", "--help"], "obj": host}
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=settings)
     app.callback()(_engine)
     for group in GROUPS:
         group.register(app)
-    host = load_plugins()
     failures = [f"the plugin {plugin.owner} failed to load; see `engine plugins`" for plugin in host.plugins if plugin.status == "failed"]
     failures += host.register_commands(app)
-    for failure in failures if warn else ():
+    for failure in [*host.misspelt, *(failures if warn else ())]:
         print(f"warning: {failure}", file=sys.stderr)
     return app
 
@@ -44,7 +50,7 @@ def make_app(*, warn: bool = False) -> typer.Typer:
 def report(error: EngineError) -> None:
     """Print an error on stderr, each fault of a recipe on its own line."""
     for text in error.faults if isinstance(error, RecipeError) else [str(error)]:
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {printable(text)}", file=sys.stderr)
 
 
 def _engine(

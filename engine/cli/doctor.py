@@ -8,11 +8,12 @@ import platform
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from engine import places
+from engine.cli.options import Json, host_of
 from engine.errors import EngineError, RunError
 
 if TYPE_CHECKING:
@@ -27,12 +28,9 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False) -> None:
+def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Say what is installed, which backends can paint here, and where files are; exit code 1 where nothing can paint."""
-    from engine.plugins import load_plugins
-
-    host = load_plugins()
-    found = examine(host)
+    found = examine(host_of(context))
     if as_json:
         print(json.dumps(found, indent=2))
     else:

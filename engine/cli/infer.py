@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import places
+from engine.cli.options import Json, PluginFiles, host_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def infer(
+    context: typer.Context,
     inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT]...", help="Pictures, folders of pictures, videos.")] = None,
     output: Annotated[str | None, typer.Option("-o", "--output", help="A file, a folder for several inputs, or - for stdout.")] = None,
     style: Annotated[str | None, typer.Option(help="A style's name or file.", show_default=DEFAULT_STYLE)] = None,
@@ -34,10 +36,10 @@ def infer(
     device: Annotated[str, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="Frames painted together.", show_default="1 on a CPU, else 4")] = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="A plugin file to load.")] = None,
+    plugin: PluginFiles = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Paint pictures and videos; without INPUT, the built-in clip.
 
@@ -45,18 +47,17 @@ def infer(
     """
     from engine.cli.painting_progress import PaintingProgress
     from engine.infer import Studio
-    from engine.jobs import plan
-    from engine.plugins import load_plugins
+    from engine.jobs import file_word, plan
     from engine.style import load_style
 
     if output == "-" and as_json:
         raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
-    host = load_plugins(plugin or [])  # first: a style may be made of a plugin's layers
+    host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
     chosen = load_style(style or DEFAULT_STYLE)
     with tempfile.TemporaryDirectory() if output == "-" else nullcontext() as folder:
         target = f"{folder}/" if folder else output
         if not inputs:
-            inputs, target = [places.shipped() / "sample.mp4"], target or f"sample.{chosen.info.name}.mp4"
+            inputs, target = [places.shipped() / "sample.mp4"], target or f"sample.{file_word(chosen.info.name)}.mp4"
         work = plan(inputs, target, chosen.info.name, overwrite=overwrite)
         if folder and len(work.jobs) != 1:
             raise EngineError(f"-o - takes one picture or video, not {len(work.jobs)}", where="-o", remedy="Give a folder to -o.")

@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from engine.cli.options import printable
 from engine.infer import Result
 from engine.jobs import Job
 
@@ -40,7 +41,7 @@ class PaintingProgress:
     def say(self, text: str) -> None:
         """A line, unless quiet."""
         if not self._quiet:
-            self._console.print(text, markup=False, soft_wrap=True)
+            self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def watch(self, job: Job, done: int, total: int | None) -> None:
         """See :data:`engine.infer.Watch`."""
@@ -56,7 +57,7 @@ class PaintingProgress:
         if result.job in self._tasks:
             self._progress.remove_task(self._tasks.pop(result.job))
         if result.error is not None:
-            self._console.print(f"error: {result.error}", markup=False, soft_wrap=True)
+            self._console.print(printable(f"error: {result.error}"), markup=False, soft_wrap=True)
             return
         size = f"{result.width}x{result.height}"
         frames = f"{result.frames} frames, " if result.job.kind == "video" else ""

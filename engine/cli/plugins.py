@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from engine.cli.options import Json, PluginFiles, host_of
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from engine.plugins import Plugin
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Files = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Load this plugin file too; may be repeated.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +26,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="plugins")
 
 
-def _list(context: typer.Context, as_json: Json = False, plugin: Files = None) -> None:
+def _list(context: typer.Context, as_json: Json = False, plugin: PluginFiles = None) -> None:
     """List plugins, also those that failed to load, with the reason."""
     if context.invoked_subcommand:
         return
-    from engine.plugins import load_plugins
-
-    records = [_record(found) for found in load_plugins(plugin or ()).plugins]
+    records = [_record(found) for found in host_of(context, plugin).plugins]
     if as_json:
         print(json.dumps({"plugins": records}, indent=2))
         return
@@ -46,16 +43,17 @@ def _list(context: typer.Context, as_json: Json = False, plugin: Files = None) -
 
 
 def _show(
+    context: typer.Context,
     kind: Annotated[str, typer.Argument(help="model, loss, dataset or backend.")],
     name: Annotated[str, typer.Argument(help="As a recipe names it.")],
     as_json: Json = False,
-    plugin: Files = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Show what a component is and what can be set."""
     from engine.contracts import Backend
-    from engine.plugins import is_installed, load_plugins
+    from engine.plugins import is_installed
 
-    host = load_plugins(plugin or ())
+    host = host_of(context, plugin)
     cls = host.get(kind, name)
     owner = next(found for found in host.plugins if name in found.components.get(kind, {}))
     about = inspect.cleandoc(cls.__doc__ or "")

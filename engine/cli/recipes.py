@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.cli.options import Json, PluginFiles, host_of
+
 if TYPE_CHECKING:
     from engine.plugins import PluginHost
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,10 +27,9 @@ def _list(context: typer.Context, as_json: Json = False) -> None:
     """List the recipes that `engine train NAME` finds by name."""
     if context.invoked_subcommand:
         return
-    from engine.plugins import load_plugins
     from engine.recipe_source import list_recipes
 
-    host, found = load_plugins(), list_recipes()
+    host, found = host_of(context), list_recipes()
     faults = {summary.name: _faults(summary.path, host) for summary in found}
     if as_json:
         records = [{**dataclasses.asdict(summary), "path": str(summary.path), "faults": faults[summary.name]} for summary in found]
@@ -64,20 +63,18 @@ def _faults(path: Path, host: PluginHost) -> list[str]:
 
 
 def _check(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a shipped one.")],
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")] = None,
-    plugin: Annotated[
-        list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Load this plugin file too; may be repeated.")
-    ] = None,
+    plugin: PluginFiles = None,
     as_json: Json = False,
 ) -> None:
     """Check a recipe against the plugins that it names; every fault is listed with its line."""
     from engine.errors import RecipeError
-    from engine.plugins import load_plugins
     from engine.recipe import load_recipe
 
     try:
-        checked = load_recipe(recipe, overrides or (), load_plugins(plugin or ()))
+        checked = load_recipe(recipe, overrides or (), host_of(context, plugin))
     except RecipeError as error:
         if not as_json:
             raise

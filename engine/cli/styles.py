@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from engine.cli.options import Json, printable
 from engine.errors import EngineError
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +20,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(styles, name="styles")
 
 
-def list_styles(context: typer.Context, as_json: AsJson = False) -> None:
+def list_styles(context: typer.Context, as_json: Json = False) -> None:
     """List the styles that --style finds: shipped ones, the cache, ./runs."""
     if context.invoked_subcommand is not None:
         return
@@ -36,10 +35,10 @@ def list_styles(context: typer.Context, as_json: AsJson = False) -> None:
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         said = row.get("error") or f"{row['parameters']:>9,} parameters  {row['steps']:>6} steps  {row['path']}"
-        print(f"{row['name']:<{width}}  {said}")
+        print(printable(f"{row['name']:<{width}}  {said}"))
 
 
-def describe_style(style: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A style.")], as_json: AsJson = False) -> None:
+def describe_style(style: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A style.")], as_json: Json = False) -> None:
     """Say how a style was made."""
     from engine.style import find_style, read_style
 
@@ -53,9 +52,10 @@ def describe_style(style: Annotated[str, typer.Argument(metavar="NAME|FILE", hel
     for key, value in about.items():
         if isinstance(value, dict) and value:
             print(f"{key}:")
-            print("\n".join(f"  {name}: {json.dumps(part) if isinstance(part, dict | list) else part}" for name, part in value.items()))
+            for name, part in value.items():
+                print(printable(f"  {name}: {json.dumps(part) if isinstance(part, dict | list) else part}"))
         elif value not in ("", {}):
-            print(f"{key}: {value}")
+            print(printable(f"{key}: {value}"))
 
 
 def _summary(name: str, path: Path) -> dict[str, Any]:

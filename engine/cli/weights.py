@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+from engine.cli.options import Json, PluginFiles, host_of
 
 
 def register(app: typer.Typer) -> None:
@@ -23,11 +23,10 @@ def _list(context: typer.Context, as_json: Json = False) -> None:
     """List the weights in the cache, and the models whose weights can be fetched."""
     if context.invoked_subcommand:
         return
-    from engine.plugins import load_plugins
     from engine.weights import cache_file, list_cached
 
     cached = list_cached()
-    host = load_plugins()
+    host = host_of(context)
     models = {name: host.make_model(name) for name in host.names("model")}
     absent = [name for name, model in models.items() if model.sources() and not cache_file(model).exists()]
     if as_json:
@@ -42,17 +41,17 @@ def _list(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _fetch(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="The model: vgg16 is the encoder that losses look through.")],
     file: Annotated[Path | None, typer.Option(help="Take them from this file; its sum must be a published one.")] = None,
-    plugin: Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Load this plugin file too.")] = None,
+    plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but where the weights are.")] = False,
     as_json: Json = False,
 ) -> None:
     """Have a model's published weights in the cache: from a file, torch's hub cache, or the network; sums are checked."""
-    from engine.plugins import load_plugins
     from engine.weights import fetch_weights, list_cached, tell
 
-    model = load_plugins(plugin or ()).make_model(name)
+    model = host_of(context, plugin).make_model(name)
     path = fetch_weights(model, file=file, report=(lambda line: None) if quiet else tell)
     (kept,) = [c for c in list_cached() if c.path == path]
     print(json.dumps({"model": kept.model, "path": str(path), "origin": kept.origin, "bytes": kept.size}, indent=2) if as_json else path)
