@@ -70,16 +70,16 @@ from engine.pixels import to_uint8 as to_uint8
 
 if TYPE_CHECKING:
     from engine.recipe import CheckedRecipe as CheckedRecipe
+    from engine.run import Run as Run
     from engine.style import Style as Style
     from engine.style import load_style as load_style
-    from engine.training import Run as Run
     from engine.training import train as train
 
 _LATER = {
     "CheckedRecipe": "engine.recipe",
     "Style": "engine.style",
     "load_style": "engine.style",
-    "Run": "engine.training",
+    "Run": "engine.run",
     "train": "engine.training",
 }
 

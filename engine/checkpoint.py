@@ -26,13 +26,15 @@ class Checkpoint:
     weights: Mapping[str, Array]
     state: Mapping[str, Array]
     """See :meth:`engine.Trainer.state`."""
+    losses: Mapping[str, float]
+    """Raw, of the last step, and ``total``."""
     recipe: Mapping[str, Any]
-    """The recipe that made it, as plain data."""
+    """What makes the run this run, as plain data."""
 
     def save(self, path: Path) -> None:
         """Write it; a crash in the middle leaves the old file."""
         tensors = {f"weights.{name}": x for name, x in self.weights.items()} | dict(self.state)
-        metadata = {"checkpoint": FORMAT, "step": str(self.step), "recipe": json.dumps(self.recipe)}
+        metadata = {"checkpoint": FORMAT, "step": str(self.step), "recipe": json.dumps(self.recipe), "losses": json.dumps(self.losses)}
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
 
@@ -49,4 +51,4 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise EngineError("this file is no checkpoint of this version", where=str(path))
     weights = {name.removeprefix("weights."): x for name, x in tensors.items() if name.startswith("weights.")}
     state = {name: x for name, x in tensors.items() if not name.startswith("weights.")}
-    return Checkpoint(int(metadata["step"]), weights, state, json.loads(metadata["recipe"]))
+    return Checkpoint(int(metadata["step"]), weights, state, json.loads(metadata["losses"]), json.loads(metadata["recipe"]))

@@ -12,7 +12,7 @@ from engine.contracts import Backend, Dataset, Loss, Model
 if TYPE_CHECKING:
     import typer
 
-    from engine.training import Run
+    from engine.run import Run
 
 hookspec = pluggy.HookspecMarker("engine")
 hookimpl = pluggy.HookimplMarker("engine")
@@ -64,4 +64,7 @@ def engine_after_training(run: Run) -> None:
 
 @hookspec
 def engine_on_error(run: Run, error: BaseException) -> None:
-    """Training stopped early; the checkpoint is written. Ctrl-C and SIGTERM arrive here as KeyboardInterrupt."""
+    """Training stopped early; what was reached is in the checkpoint, unless a loss or weight is no number any more.
+
+    Ctrl-C and SIGTERM arrive here as KeyboardInterrupt.
+    """

@@ -19,6 +19,7 @@ losses:
   - {name: output_temporal, weight: 10}
 dataset: {name: moving_layers, width: 24, height: 20, length: 7, layers: 2}
 backend: {name: torch, device: cpu, precision: float32}
+optimiser: {learning_rate: 1e-3, decay: 0.5}
 steps: 12
 batch: 2
 preview: {every: 5}

@@ -30,15 +30,13 @@ def train(
     The run folder holds the recipe as it ran, versions and seed (run.json), metrics.jsonl, previews, the last
     checkpoint and the style. Ctrl-C leaves a checkpoint; --resume goes on from it.
     """
-    from engine import places
     from engine.plugins import load_plugins
     from engine.recipe import load_recipe
-    from engine.training import run_recipe
+    from engine.training import default_folder, run_recipe
 
     host = load_plugins(plugin or ())
     checked = load_recipe(recipe, set_ or (), host, backend=backend, device=device, precision=precision)
-    folder = run_dir or places.runs() / checked.path.stem
-    style = run_recipe(checked, host, folder=folder, resume=resume, overwrite=overwrite, quiet=quiet)
+    style = run_recipe(checked, host, folder=run_dir or default_folder(checked), resume=resume, overwrite=overwrite, quiet=quiet)
     if not quiet:
         typer.echo(f"Paint with it: engine infer VIDEO --style {style}", err=True)
     typer.echo(style)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 @hookimpl
 def engine_before_training(run: Run) -> None:
-    """A resumed run forgets the lines after its checkpoint: those steps are done again."""
+    """A resumed run forgets the lines after its checkpoint: those steps are done again. A new one starts the file."""
     path = _path(run)
-    kept = [line for line in path.read_text().splitlines() if _step(line) <= run.step] if path.exists() else []
-    path.write_text("".join(f"{line}\n" for line in kept))
+    kept = [line for line in path.read_text().splitlines() if _step(line) <= run.step] if run.step and path.exists() else []
+    temporary = path.with_suffix(".part")
+    temporary.write_text("".join(f"{line}\n" for line in kept))
+    temporary.replace(path)
     if run.step == 0:
         _write(run, [_held_out(run)])
     run.memory["metrics"] = {"waiting": [], "time": time.perf_counter()}
@@ -50,7 +53,7 @@ def engine_on_error(run: Run) -> None:
 def _flush(run: Run) -> None:
     waiting = run.memory["metrics"]["waiting"]
     rows = [
-        {"step": step, "seconds": round(seconds, 4), "total": float(losses["total"]), "losses": _terms(run, losses)}
+        {"step": step, "seconds": round(seconds, 4), "total": _number(losses["total"]), "losses": _terms(run, losses)}
         for step, seconds, losses in waiting
     ]
     _write(run, rows)
@@ -59,12 +62,16 @@ def _flush(run: Run) -> None:
 
 def _held_out(run: Run) -> dict[str, Any]:
     losses = run.evaluate_held_out()
-    return {"step": run.step, "held_out": {"total": losses["total"], "losses": _terms(run, losses)}}
+    return {"step": run.step, "held_out": {"total": _number(losses["total"]), "losses": _terms(run, losses)}}
 
 
-def _terms(run: Run, losses: Mapping[str, SupportsFloat]) -> dict[str, dict[str, float]]:
+def _terms(run: Run, losses: Mapping[str, SupportsFloat]) -> dict[str, dict[str, float | None]]:
     values = {label: float(losses[label]) for label in run.plan.losses}
-    return {label: {"raw": value, "weighted": value * run.plan.losses[label].weight} for label, value in values.items()}
+    return {label: {"raw": _number(value), "weighted": _number(value * run.plan.losses[label].weight)} for label, value in values.items()}
+
+
+def _number(value: SupportsFloat) -> float | None:
+    return float(value) if math.isfinite(float(value)) else None  # JSON knows no NaN
 
 
 def _write(run: Run, rows: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine import hookimpl
+from engine import Picture, hookimpl, write_picture
 
 if TYPE_CHECKING:
     from engine import Run
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def engine_before_training(run: Run) -> None:
     """What the untrained network paints, to compare with."""
     if run.step == 0:
+        for path in (run.folder / "previews").glob("step_*.png"):  # of a run that this one replaces
+            path.unlink()
         _preview(run)
 
 
@@ -27,9 +29,7 @@ def engine_after_step(run: Run, step: int) -> None:
 
 
 def _preview(run: Run) -> None:
-    import cv2
-
     rows = [np.concatenate(list(frames), axis=1) for frames in (run.held_out.frames[0], run.paint_held_out())]
     folder = run.folder / "previews"
     folder.mkdir(exist_ok=True)
-    cv2.imwrite(str(folder / f"step_{run.step:06d}.png"), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    write_picture(folder / f"step_{run.step:06d}.png", Picture(np.concatenate(rows)))

@@ -25,7 +25,9 @@ def engine_before_training(run: Run) -> None:
 
     console = Console(stderr=True, highlight=False)
     about = run.backend.describe()
-    console.print(f"{about['backend']} {about['version']} on {about['device']}, {about['precision']}; run folder {run.folder}")
+    console.print(
+        f"{about['backend']} {about['version']} on {about['device']}, {about['precision']}; run folder {run.folder}, from step {run.step}"
+    )
     bar = None
     if sys.stderr.isatty():
         columns = (

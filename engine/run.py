@@ -1,0 +1,148 @@
+"""One training run: its state as lifecycle hooks see it, its folder, and whether an earlier one may go on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import numpy as np
+
+from engine.checkpoint import Checkpoint, load_checkpoint
+from engine.contracts import Backend, Batch, Trainer, TrainingPlan
+from engine.errors import EngineError, RunError
+from engine.ops import Array
+from engine.plugins import PluginHost
+from engine.recipe import CheckedRecipe
+
+CHECKPOINT, STYLE, RECIPE, FACTS = "checkpoint.safetensors", "style.safetensors", "recipe.yaml", "run.json"
+_FREE = ("steps", "preview", "checkpoint", "backend", "licence", "notes")
+"""What a resumed run may change; ``steps`` only where the learning rate does not depend on it."""
+
+
+@dataclass
+class Run:
+    """One training run, as lifecycle hooks see it."""
+
+    folder: Path
+    recipe: CheckedRecipe
+    backend: Backend
+    host: PluginHost
+    trainer: Trainer
+    plan: TrainingPlan
+    held_out: Batch
+    """One clip that is never trained on (unless the dataset has a single one); newest frame last."""
+    quiet: bool
+    step: int = 0
+    """Updates done."""
+    losses: Mapping[str, SupportsFloat] = field(default_factory=dict)
+    """Of the last step, raw by label, and ``total``."""
+    whole: bool = True
+    """False while an update is under way: a state that an exception leaves in between must not be kept."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """For plugins: what one hook leaves for the next, each under its own key."""
+
+    @property
+    def steps(self) -> int:
+        """How many updates the recipe asks for."""
+        return self.recipe.recipe.steps
+
+    def paint_held_out(self) -> Array:
+        """The held-out clip as the network paints it now, uint8 (t, h, w, 3)."""
+        frames = self.held_out.frames[0]
+        painter = self.backend.painter(self.plan.network, self.trainer.weights(), batch=len(frames))
+        return next(iter(painter.paint(iter([frames]))))
+
+    def evaluate_held_out(self) -> dict[str, float]:
+        """Raw losses and ``total`` of the held-out clip."""
+        return {label: float(value) for label, value in self.trainer.evaluate(self.held_out).items()}
+
+    def check_losses(self) -> None:
+        """A :class:`RunError` where the last step's total is not a number; waits for the device."""
+        if self.losses and not math.isfinite(float(self.losses["total"])):
+            bad = [label for label, value in self.losses.items() if label != "total" and not math.isfinite(float(value))]
+            raise self._ruined(f"the loss {' and '.join(bad) or 'total'}")
+
+    def checkpoint(self) -> Path:
+        """Write the state after the last step, whole or not at all."""
+        self.check_losses()
+        weights, state = self.trainer.weights(), self.trainer.state()
+        if bad := [name for name, x in {**weights, **state}.items() if not np.isfinite(x).all()]:
+            raise self._ruined(f"the weight {bad[0]!r}")
+        path = self.folder / CHECKPOINT
+        losses = {label: float(value) for label, value in self.losses.items()}
+        Checkpoint(self.step, weights, state, losses, identity(self.recipe)).save(path)
+        return path
+
+    def _ruined(self, what: str) -> LossNotFinite:
+        kept = "The last checkpoint is untouched. " if (self.folder / CHECKPOINT).is_file() else ""
+        remedy = f"{kept}Lower optimiser.learning_rate, or use precision float32."
+        return LossNotFinite(f"{what} is no longer a finite number at step {self.step}", where=str(self.folder), remedy=remedy)
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Of what the result depends on."""
+        packages = {name: metadata.version(name) for name in ("styleengine", "numpy")}
+        return packages | {"python": platform.python_version(), "machine": platform.machine()}
+
+
+class LossNotFinite(RunError):
+    """Training has gone wrong for good; its state is not worth keeping."""
+
+
+def earlier_state(folder: Path, recipe: CheckedRecipe, resume: bool, overwrite: bool) -> Checkpoint | None:
+    """The checkpoint to go on from, if any; an :class:`EngineError` where the folder and what is asked do not fit."""
+    if resume and overwrite:
+        raise EngineError("--resume and --overwrite contradict each other")
+    if folder.exists() and not folder.is_dir():
+        raise EngineError("the run folder is a file", where=str(folder))
+    there = folder.is_dir() and any(folder.iterdir())
+    if overwrite and there and not (folder / FACTS).is_file():
+        raise EngineError("this folder holds no run, so it is not replaced", where=str(folder))
+    if resume and not (folder / FACTS).is_file():
+        raise EngineError("there is no run to resume in this folder", where=str(folder), remedy="Name it with --run-dir.")
+    if there and not resume and not overwrite:
+        remedy = "Go on with --resume, replace it with --overwrite, or name another folder with --run-dir."
+        raise EngineError("there is a run in this folder already", where=str(folder), remedy=remedy)
+    if not resume or not (folder / CHECKPOINT).is_file():
+        return None
+    found = load_checkpoint(folder / CHECKPOINT)
+    now = identity(recipe)
+    fixed = [key for key in {**found.recipe, **now} if key not in _FREE or (key == "steps" and recipe.recipe.optimiser.decay)]
+    if changed := [key for key in fixed if found.recipe.get(key) != now.get(key)]:
+        remedy = f"Resume with the run's own recipe, {folder / RECIPE}, or start a new run."
+        raise EngineError(f"the recipe has changed since this run began: {', '.join(changed)}", where=str(folder), remedy=remedy)
+    if found.step > recipe.recipe.steps:
+        raise EngineError(f"this run has done {found.step} steps, more than {recipe.recipe.steps}", where=str(folder))
+    return found
+
+
+def identity(recipe: CheckedRecipe) -> dict[str, Any]:
+    """What makes a run the same run wherever its files lie: the recipe with files by name, and the style image by content."""
+    picture = hashlib.sha256(recipe.recipe.style.image.read_bytes()).hexdigest()
+    return {**recipe.portable(), "style_sha256": picture}
+
+
+def make_run_folder(folder: Path, overwrite: bool) -> None:
+    """Make it, or empty it of what the core wrote there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:  # what else is in there is not ours to remove; plugins start their own files anew at step 0
+            for name in (CHECKPOINT, STYLE, RECIPE, FACTS):
+                (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise EngineError(f"this cannot be a run folder: {error.strerror}", where=str(folder)) from None
+
+
+def how_to_resume(run: Run) -> str:
+    """The command that goes on with an interrupted run."""
+    if not (run.folder / CHECKPOINT).is_file():
+        return "It had no checkpoint yet."
+    return f"Go on with: engine train {shlex.quote(str(run.folder / RECIPE))} --run-dir {shlex.quote(str(run.folder))} --resume"
