@@ -158,7 +158,7 @@ def test_their_package_is_still_theirs(installed: Environment) -> None:
     assert their_files(installed) == THEIRS
 
 
-@pytest.mark.parametrize("words", [("--version",), ("plugins",), ("recipes", "check", "reconet_candy")], ids=" ".join)
+@pytest.mark.parametrize("words", [("--version",), ("plugins",), ("recipes",), ("recipes", "check", "reconet_candy")], ids=" ".join)
 def test_commands_work_without_a_framework(installed: Environment, words: tuple[str, ...]) -> None:
     done = installed.run("engine", *words)
     assert done.returncode == 0, done.stderr
