@@ -9,6 +9,7 @@ from engine.plugins import is_installed, load_plugins
 
 HOST = load_plugins()
 BACKENDS = [name for name in HOST.names("backend") if is_installed(HOST.backend_class(name))]
+TRAINING = [name for name in BACKENDS if HOST.backend_class(name).trains]
 
 
 @cache

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from installed import BACKENDS, backend
+from installed import BACKENDS, TRAINING, backend
 from pydantic import ValidationError
 
 from engine import (
@@ -25,22 +26,24 @@ from engine import (
     PadToMultiple,
     ReLU,
     Shape,
+    Tensor,
 )
 from engine.layers import make_layer
 from engine.plugins import load_plugins
 from engine.testing import LAYER_CASES, LayerCase, OracleOps, draw
 
 CASES = pytest.mark.parametrize("case", LAYER_CASES, ids=lambda case: case.name)
-FORMS = pytest.mark.parametrize(
-    ("name", "native", "case"),
-    [
+
+
+def forms(names: list[str]) -> pytest.MarkDecorator:
+    found = [
         pytest.param(name, native, case, id=f"{name} {'native' if native else 'reference'} {case.name}")
-        for name in BACKENDS
+        for name in names
         for case in LAYER_CASES
         for native in (False, True)
         if not native or type(case.layer) in backend(name).native
-    ],
-)
+    ]
+    return pytest.mark.parametrize(("name", "native", "case"), found)
 
 
 def test_every_layer_has_cases() -> None:
@@ -72,7 +75,7 @@ def test_initial_weights_fit(case: LayerCase) -> None:
     assert {x.dtype for x in weights.values()} <= {np.dtype(np.float32)}
 
 
-@FORMS
+@forms(BACKENDS)
 def test_value(name: str, native: bool, case: LayerCase) -> None:
     host = backend(name)
     form = host.native[type(case.layer)] if native else None
@@ -81,7 +84,7 @@ def test_value(name: str, native: bool, case: LayerCase) -> None:
     np.testing.assert_allclose(host.ops.to_numpy(result), case.value, rtol=case.value_tolerance, atol=case.value_tolerance)
 
 
-@FORMS
+@forms(TRAINING)
 def test_gradient(name: str, native: bool, case: LayerCase) -> None:
     host = backend(name)
     form = host.native[type(case.layer)] if native else None
@@ -90,7 +93,24 @@ def test_gradient(name: str, native: bool, case: LayerCase) -> None:
         np.testing.assert_allclose(found, wanted, rtol=case.gradient_tolerance, atol=case.gradient_tolerance)
 
 
-@FORMS
+@forms(TRAINING)
+def test_images_whose_channels_lie_last_in_memory(name: str, native: bool, case: LayerCase) -> None:
+    """Frames come as (n, h, w, c) and are only seen as (n, c, h, w), painting; a form that minds the difference has the same value."""
+    host, count = backend(name), len(case.weights)
+    form = host.native[type(case.layer)] if native else None
+
+    def seen(x: Sequence[Tensor]) -> list[Tensor]:
+        return [*x[:count], *(host.ops.permute_dims(image, (0, 3, 1, 2)) for image in x[count:])]
+
+    stored = [*case.weights.values(), *(np.ascontiguousarray(image.transpose(0, 2, 3, 1)) for image in case.inputs)]
+    result = host.ops.to_numpy(case.run(host.ops, form, *seen([host.ops.asarray(x) for x in stored])))
+    np.testing.assert_allclose(result, case.value, rtol=case.value_tolerance, atol=case.value_tolerance)
+    _, gradients = host.gradient(lambda *x: case.scalar(host.ops, form, *seen(x)), *stored)
+    for found, wanted in zip(gradients, [*case.gradients[:count], *(g.transpose(0, 2, 3, 1) for g in case.gradients[count:])], strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=case.gradient_tolerance, atol=case.gradient_tolerance)
+
+
+@forms(BACKENDS)
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_reduced_precision(name: str, native: bool, case: LayerCase, precision: str) -> None:
     """Inputs of reduced precision, weights float32 as in training: the result has the inputs' type and is near."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from installed import BACKENDS, HOST, backend
+from installed import BACKENDS, HOST, TRAINING, backend
 from loss_cases import LAYERS, Case, H, W, cases, flow_of, gram, make
 from pydantic import ValidationError
 
@@ -30,7 +30,7 @@ def test_oracle_gives_the_formula(case: Case) -> None:
     assert np.shape(case.value(OPS, *variables)) == ()
 
 
-@BACKEND
+@pytest.mark.parametrize("name", TRAINING)
 @EACH
 def test_backend_gives_value_and_gradient(case: Case, name: str) -> None:
     host = backend(name)

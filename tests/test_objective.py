@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from installed import BACKENDS, HOST, backend
+from installed import HOST, TRAINING, backend
 
 from engine import Batch, BatchTensors, EngineError, Loss, Network, Objective, TrainingPlan
 from engine.objective import PlanClip, union
@@ -40,7 +40,7 @@ def on_oracle(given: TrainingPlan, batch: Batch, weights: dict[str, np.ndarray])
     return float(total), {label: float(x) for label, x in raw.items()}
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", TRAINING)
 def test_a_trainers_losses_are_the_oracles(name: str) -> None:
     given, data = plan(), batch()
     total, raw = on_oracle(given, data, dict(given.weights))
@@ -49,7 +49,7 @@ def test_a_trainers_losses_are_the_oracles(name: str) -> None:
     assert total == pytest.approx(sum(raw[label] * loss.weight for label, loss in given.losses.items()))
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", TRAINING)
 def test_the_gradient_through_network_encoder_and_losses_is_right(name: str) -> None:
     given, data = plan(), batch(n=1)
     used = backend(name, "float32")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from installed import BACKENDS, HOST, backend
+from installed import BACKENDS, HOST, TRAINING, backend
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from engine import TrainingPlan
@@ -18,9 +18,9 @@ from engine.objective import union
 from engine.recipe import load_recipe
 
 ENGINE = Path(sys.executable).with_name("engine")
-computed = pytest.mark.parametrize(
-    ("name", "precision"), [(name, "float32") for name in BACKENDS] + [(name, "bfloat16") for name in BACKENDS if name == "torch"]
-)
+PRECISIONS = [(name, "float32") for name in BACKENDS] + [(name, "bfloat16") for name in BACKENDS if name == "torch"]
+computed = pytest.mark.parametrize(("name", "precision"), PRECISIONS)
+trained = pytest.mark.parametrize(("name", "precision"), [(name, precision) for name, precision in PRECISIONS if name in TRAINING])
 channels_wide = pytest.mark.parametrize("channels", [16], ids="{}wide".format)
 batch_of = pytest.mark.parametrize("batch", [1], ids="batch{}".format)
 
@@ -28,7 +28,7 @@ batch_of = pytest.mark.parametrize("batch", [1], ids="batch{}".format)
 @batch_of
 @channels_wide
 @pytest.mark.parametrize("size", ["160x160"])
-@computed
+@trained
 def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
     """One update of the everyday recipe by all its losses; the encoder's weights are random, which takes the same time."""
     width, height = map(int, size.split("x"))
