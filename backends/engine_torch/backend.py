@@ -81,6 +81,8 @@ class TorchBackend(Backend):
         if kind == "gpu" and cards and int(number or 0) >= cards:
             raise EngineError(f"torch finds no GPU number {number}", allowed=", ".join(f"gpu:{i}" for i in range(cards)))
         if kind != "cpu" and cards:
+            # Only whoever asks for less than float32 gets less: cuDNN would multiply in TF32, of 10 bits, by default.
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
             return torch.device("cuda", int(number or 0))
         return torch.device("mps" if kind != "cpu" and apple else "cpu")
 
