@@ -73,10 +73,6 @@ def write_picture(path: Path, picture: Picture) -> tuple[str, ...]:
     import cv2
 
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise EngineError(
-            f"pictures are not written as {suffix or 'a file without suffix'!r}", where=str(path), allowed=", ".join(SUFFIXES)
-        )
     pixels, notes = picture.rgb[..., ::-1], tuple[str, ...]()
     if picture.alpha is not None and suffix in WITH_ALPHA:
         pixels = np.dstack([pixels, picture.alpha])
@@ -85,7 +81,7 @@ def write_picture(path: Path, picture: Picture) -> tuple[str, ...]:
     quality = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
     try:
         _, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), [quality[suffix], 95] if suffix in quality else [])
-    except cv2.error as error:  # WebP ends at 16383 pixels, JPEG at 65500
+    except cv2.error as error:  # no such format; or WebP, which ends at 16383 pixels, JPEG at 65500
         raise EngineError(f"OpenCV cannot write this picture as {suffix} ({error.err})", where=str(path)) from None
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-def check_container(path: Path) -> None:
-    """An :class:`EngineError` where no video can be written with that suffix."""
-    if path.suffix.lower() not in CONTAINERS:
-        suffix = repr(path.suffix) if path.suffix else "a file without suffix"
-        raise EngineError(f"videos are not written as {suffix}", where=str(path), allowed=", ".join(CONTAINERS))
-
-
 @contextmanager
 def writing_video(path: Path, info: VideoInfo, sound: Path | None = None) -> Iterator[VideoWriter]:
     """A writer whose file appears under ``path`` when everything is in it, and not at all on an error.
@@ -40,8 +33,9 @@ def writing_video(path: Path, info: VideoInfo, sound: Path | None = None) -> Ite
     """
     import av
 
-    check_container(path)
-    kind = CONTAINERS[path.suffix.lower()]
+    kind = CONTAINERS.get(path.suffix.lower())
+    if kind is None:
+        raise EngineError(f"videos are not written as {path.suffix!r}", where=str(path), allowed=", ".join(CONTAINERS))
     # By default an edit list counts in milliseconds, which cuts a clip of 29.97 frames a second short.
     options = {"movflags": "+faststart", "movie_timescale": str(info.time_base.denominator)} if kind in ("mp4", "mov") else {}
     with replacing(path) as temporary:

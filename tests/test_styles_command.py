@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from installed import BACKENDS
-from media import identity_style
+from media import IDENTITY_WEIGHTS, identity_network, identity_style
+from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 from engine import EngineError
-from engine.cli import make_app
-from engine.style import load_style, read_style
+from engine.cli import make_app, report
+from engine.style import StyleInfo, load_style, read_style
 
 
 @pytest.fixture
@@ -47,6 +53,99 @@ def test_a_style_describes_itself(folder: Path) -> None:
     assert about["parameters"] == 12
     assert about["bytes"] == (folder / "runs/mine/style.safetensors").stat().st_size
     assert "parameters: 12" in invoke("styles", "info", str(folder / "cache/styles/kept.safetensors")).stdout
+
+
+def write_raw(path: Path, weights: dict[str, Any] = IDENTITY_WEIGHTS, **metadata: str) -> None:
+    """A style file of whatever stands in ``metadata`` in place of what belongs there."""
+    whole = {"styleengine": StyleInfo(name="x").model_dump_json(), "network": identity_network().to_json()}
+    save_file(weights, path, metadata=whole | metadata)
+
+
+INFO = StyleInfo(name="x", recipe={"model": 1}).model_dump_json()
+TRAPS: dict[str, Any] = {
+    "deep network": {"network": "[" * 200_000},
+    "deep description": {"styleengine": "[" * 200_000},
+    "description that cannot be said again": {"styleengine": INFO.replace('{"model":1}', '{"a":' * 600 + "1" + "}" * 600)},
+    "long description": {"styleengine": INFO + " " * 2**22},
+    "infinite channels": {"network": identity_network().to_json().replace('"image": 3', '"image": Infinity')},
+    "endless kernel": {
+        "network": identity_network()
+        .to_json()
+        .replace('"kernel": 1', f'"kernel": 1{"0" * 400}1')
+        .replace('"padding": 0', f'"padding": 5{"0" * 400}')
+    },
+    "endless picture": {"network": identity_network().to_json().replace('"multiple": 4', '"multiple": 1' + "0" * 400)},
+    "two pictures": {"network": identity_network().to_json().replace('["crop"]', '["crop", "conv"]')},
+    "weights of another network": {"weights": {"conv.weight": np.zeros((3, 3, 3, 3), np.float32)}},
+    "weights that are no floats": {"weights": {key: x.astype(np.int32) for key, x in IDENTITY_WEIGHTS.items()}},
+    "unknown layer": {"network": identity_network().to_json().replace('"conv2d"', '"conv2e"')},
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
+def test_one_bad_file_is_listed_with_its_error_and_harms_no_other(folder: Path, trap: dict[str, Any]) -> None:
+    path = folder / "cache/styles/trap.safetensors"
+    write_raw(path, **trap)
+    done = invoke("styles", "--json")
+    assert done.exit_code == 0, done.exception
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows["trap"]["error"].startswith(f"{path}: ")
+    assert rows["kept"]["parameters"] == 12
+    assert "trap" in invoke("styles").stdout
+    for read in (load_style, read_style):
+        with pytest.raises(EngineError):
+            read(path)
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = "\x1b[2J\x9b31m\x07\rred"
+    info = StyleInfo(name=f"x{bad}", notes=f"one\ntwo{bad}", recipe={f"k{bad}": bad}, licence=bad)
+    write_raw(folder / "runs/mine/style.safetensors", styleengine=info.model_dump_json())
+    write_raw(folder / "cache/styles/trap.safetensors", network=json.dumps({"nodes": [], "inputs": {"image": 3}, "outputs": [bad]}))
+    said = [invoke("styles", "info", "mine").stdout, invoke("styles").stdout]
+    report(invoke("styles", "info", "trap").exception)
+    said.append(capsys.readouterr().err)
+    assert "[2J31mred" in said[0]
+    assert "notes: one\ntwo" in said[0]
+    for text in said:
+        assert not set(text) & set("\x1b\x9b\x07\r"), text
+
+
+LAYER = """
+from engine import Layer, Ops, Tensor
+class Negate(Layer):
+    name = "negate_test"
+    def apply(self, ops: Ops, weights, *x: Tensor) -> Tensor:
+        return -x[0]
+"""
+PAINT = """
+from pathlib import Path
+import numpy as np
+from engine import Network, chain, load_style
+from engine.style import Style, StyleInfo
+if {make}:
+    from negating_plugin import Negate
+    network = Network({{"image": 3}}, chain("image", {{"no": Negate()}}), ("no",))
+    Style(StyleInfo(name="x"), network, {{}}).save(Path("negative.safetensors"))
+else:
+    print(load_style("negative.safetensors").paint(np.full((8, 8, 3), 255, np.uint8), backend="torch", device="cpu").max())
+"""
+
+
+def test_a_style_of_an_installed_plugins_layer_loads(folder: Path) -> None:
+    (folder / "negating_plugin.py").write_text(LAYER)
+    info = folder / "negating-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: negating\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[engine.plugins]\nnegating = negating_plugin\n")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+
+    def paint(make: bool) -> str:
+        code = PAINT.format(make=make)
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+
+    paint(make=True)
+    assert paint(make=False) == "0\n"
 
 
 @pytest.mark.parametrize("name", ["nothere", "gone.safetensors", "broken"])

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from engine_torch.ops import TorchOps
+from engine_torch.painter import TorchPainter
 from media import IDENTITY_WEIGHTS, identity_network
 
 from engine import Conv2d, EngineError, Layer
 from engine.plugins import load_plugins
-from engine_torch.ops import TorchOps
-from engine_torch.painter import TorchPainter
 
 
 def test_it_paints_channels_last() -> None:

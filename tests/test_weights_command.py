@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 from weight_files import CONTENT, SUM
 
 from engine import EngineError
-from engine.cli import weights
+from engine.cli import make_app
 
 PLUGIN = f'''
 from engine import Conv2d, Model, Network, WeightSource, chain, hookimpl
@@ -44,10 +43,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str | Path) -> Result:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    weights.register(app)
-    app.callback()(lambda: None)
-    return CliRunner().invoke(app, ["weights", *map(str, arguments)])
+    return CliRunner().invoke(make_app(), ["weights", *map(str, arguments)])
 
 
 def test_fetch_prints_the_path_and_says_what_it_did_on_stderr(plugin: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from engine.cli.options import PluginFiles, host_of
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -14,6 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="The recipe's file, or the name of a shipped one: `engine recipes` lists them.")],
     backend: Annotated[str | None, typer.Option(help="In place of the recipe's.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = None,
@@ -23,18 +26,17 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the run folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    plugin: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Load this plugin file as well.")] = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Train the style that a recipe describes.
 
     The run folder holds the recipe as it ran, versions and seed (run.json), metrics.jsonl, previews, the last
     checkpoint and the style. Ctrl-C leaves a checkpoint; --resume goes on from it.
     """
-    from engine.plugins import load_plugins
     from engine.recipe import load_recipe
     from engine.training import default_folder, run_recipe
 
-    host = load_plugins(plugin or ())
+    host = host_of(context, plugin)
     checked = load_recipe(recipe, set_ or (), host, backend=backend, device=device, precision=precision)
     style = run_recipe(checked, host, folder=run_dir or default_folder(checked), resume=resume, overwrite=overwrite, quiet=quiet)
     if not quiet:
