@@ -225,7 +225,11 @@ def test_bad_input_ends_with_a_clear_message(folder: Path, run: Callable[..., Do
 def test_an_interrupt_leaves_no_half_written_file(folder: Path, number: signal.Signals) -> None:
     write_clip(folder / "long.mp4", drawn(12, 240, 320) * 40, ticks=range(480), options={"preset": "ultrafast"})
     process = subprocess.Popen(
-        [*ENGINE, "infer", "long.mp4", "--style", "same.safetensors"], cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [*ENGINE, "infer", "long.mp4", "--style", "same.safetensors"],
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs, and so ours, ignore it
     )
     deadline = time.monotonic() + 60
     while not list(folder.glob(".long.same.*")) and process.poll() is None and time.monotonic() < deadline:
