@@ -127,14 +127,17 @@ class Loss(Component):
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip of a dataset, oldest frame first."""
+    """One clip of a dataset, oldest frame first.
+
+    frames: uint8 (t, h, w, 3) RGB.
+    flow: float32 (t-1, 2, h, w), pixels (dx, dy): ``flow[k-1]`` leads from a pixel of frame k to where it was in frame
+        k-1, so something that moves right by 3 has dx = -3. Temporal losses need it.
+    mask: float32 (t-1, 1, h, w), with ``flow``: 1 where a pixel of frame k can be traced to k-1.
+    """
 
     frames: Array
-    """uint8 (t, h, w, 3) RGB."""
     flow: Array | None = None
-    """float32 (t-1, 2, h, w): pixels (dx, dy), from a pixel of frame k to where it was in k-1."""
     mask: Array | None = None
-    """float32 (t-1, 1, h, w): 1 where a pixel of frame k can be traced to k-1."""
 
     def check(self, where: str) -> Sample:
         """Itself, or an :class:`EngineError` that says what does not fit the contract."""
@@ -155,6 +158,8 @@ class Sample:
 
 class Dataset(Component):
     """Clips by index: deterministic, picklable, an :class:`IndexError` at the end.
+
+    All clips have one size; ReCoNet wants sides divisible by 4. The last clip is held out of training, for previews.
 
     The loader reads samples in several threads at once, so ``__getitem__`` must bear that: what it shares between calls
     (a cache, an open file) wants a lock, or one for each thread.

@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from engine.contracts import Batch, Dataset, Sample
-from engine.errors import EngineError
+from engine.errors import EngineError, RunError
+from engine.registration import describe
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,17 @@ class Loader:
 
 
 def read_sample(dataset: Dataset, index: int, frames: int) -> Sample:
-    """One checked sample, cut to its newest ``frames`` frames."""
+    """One checked sample, cut to its newest ``frames`` frames; whatever a dataset raises becomes an error that names it."""
     where = f"dataset {dataset.name!r}, sample {index}"
-    sample = dataset[index].check(where)
+    try:
+        sample = dataset[index]
+    except EngineError:
+        raise
+    except Exception as error:
+        raise RunError(describe(error), where=where) from error
+    if not isinstance(sample, Sample):
+        raise EngineError(f"__getitem__ returned {type(sample).__name__}", where=where, allowed="engine.Sample")
+    sample.check(where)
     count = len(sample.frames)
     if count < frames:
         raise EngineError(f"a clip has {count} frame(s), the losses need {frames}", where=where)

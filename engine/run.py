@@ -104,8 +104,8 @@ def earlier_state(folder: Path, recipe: CheckedRecipe, resume: bool, overwrite: 
     if folder.exists() and not folder.is_dir():
         raise EngineError("the run folder is a file", where=str(folder))
     there = folder.is_dir() and any(folder.iterdir())
-    if overwrite and there and not (folder / FACTS).is_file():
-        raise EngineError("this folder holds no run, so it is not replaced", where=str(folder))
+    if there and not (folder / FACTS).is_file():
+        raise EngineError("this folder holds other things than a run", where=str(folder), remedy="Name another one with --run-dir.")
     if resume and not (folder / FACTS).is_file():
         raise EngineError("there is no run to resume in this folder", where=str(folder), remedy="Name it with --run-dir.")
     if there and not resume and not overwrite:
@@ -145,4 +145,6 @@ def how_to_resume(run: Run) -> str:
     """The command that goes on with an interrupted run."""
     if not (run.folder / CHECKPOINT).is_file():
         return "It had no checkpoint yet."
-    return f"Go on with: engine train {shlex.quote(str(run.folder / RECIPE))} --run-dir {shlex.quote(str(run.folder))} --resume"
+    files = [plugin.distribution for plugin in run.host.plugins if Path(plugin.distribution).suffix == ".py"]
+    words = [str(run.folder / RECIPE), "--run-dir", str(run.folder), "--resume", *(word for file in files for word in ("--plugin", file))]
+    return f"Go on with: engine train {shlex.join(words)}"

@@ -128,6 +128,8 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
         _stop(run, start, error)
         if isinstance(error, KeyboardInterrupt):
             raise RunError(f"interrupted after step {run.step} of {run.steps}", where=str(run.folder), remedy=how_to_resume(run)) from None
+        if isinstance(error, EngineError):
+            error.add_note(how_to_resume(run))
         raise
     finally:
         batches.close()
@@ -163,7 +165,7 @@ def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
     held_out = read_sample(dataset, len(dataset) - 1, needs.frames)
     _check_flow(recipe, held_out)
     network = recipe.model.network()
-    _check_size(network, *held_out.frames.shape[1:3])
+    _check_size(dataset.name, network, *held_out.frames.shape[1:3])
     encoder = recipe.encoder.network().prune(dict.fromkeys((*needs.encoder, *needs.frame_encoder))) if recipe.encoder else None
     style = resized(read_picture(settings.style.image).rgb, settings.style.size)
     if encoder:
@@ -188,18 +190,18 @@ def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
     return plan, loader, stack([held_out], dataset.name)
 
 
-def _check_size(network: Network, height: int, width: int) -> None:
+def _check_size(name: str, network: Network, height: int, width: int) -> None:
     shapes = network.shapes(height, width)
     for node in network.nodes:
         if isinstance(node.layer, PadToMultiple) and shapes[node.name] != shapes[node.inputs[0]]:
             # Features would show the padded frame, and the flow, scaled to their size, the frame without.
             allowed = f"sides divisible by {node.layer.multiple}"
-            raise EngineError(f"clips of {width}x{height} would be padded in training", where="dataset", allowed=allowed)
+            raise EngineError(f"clips of {width}x{height} would be padded in training", where=f"dataset {name!r}", allowed=allowed)
 
 
 def _check_flow(recipe: CheckedRecipe, sample: Sample) -> None:
     if sample.flow is None and (labels := [label for label, loss in recipe.losses.items() if loss.needs().flow]):
-        raise EngineError(f"the loss {labels[0]!r} needs optical flow", where=f"dataset {recipe.dataset.name!r}, which has none")
+        raise EngineError(f"the loss {labels[0]!r} needs optical flow, and the samples have none", where=f"dataset {recipe.dataset.name!r}")
 
 
 def _save_style(run: Run, description: Mapping[str, str]) -> Path:

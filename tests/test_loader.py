@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Dataset, EngineError, Sample
+from engine import Dataset, EngineError, RunError, Sample
 from engine.loader import Loader, read_sample, stack
 
 
@@ -83,6 +83,19 @@ def test_newest_frames_are_kept() -> None:
 def test_a_sample_that_breaks_the_contract_is_named(fault: str, said: str) -> None:
     with pytest.raises(EngineError, match=rf"dataset 'numbers', sample 2: .*{said}"):
         read_sample(Numbers(fault=fault), 2, frames=2)
+
+
+def test_what_a_dataset_raises_names_it() -> None:
+    class Broken(Numbers):
+        name = "broken"
+
+        def __getitem__(self, index: int) -> Sample:
+            return {}["boo"] if index else np.zeros(3)
+
+    with pytest.raises(RunError, match=r"dataset 'broken', sample 1: KeyError: 'boo' .*test_loader\.py"):
+        read_sample(Broken(), 1, frames=2)
+    with pytest.raises(EngineError, match=r"sample 0: __getitem__ returned ndarray; allowed: engine\.Sample"):
+        read_sample(Broken(), 0, frames=2)
 
 
 def test_too_few_frames_and_mixed_sizes_are_errors() -> None:

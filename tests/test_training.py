@@ -172,13 +172,23 @@ def test_ctrl_c_and_sigterm_leave_a_checkpoint(tmp_path: Path, number: signal.Si
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "--resume" in said
+    assert f"--resume --plugin {tmp_path / 'slow.py'}" in said
     assert "Traceback" not in said
     step = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").step
     assert 5 <= step < 12
     train(recipe, run_dir=tmp_path / "whole")
     train(recipe, run_dir=tmp_path / "run", resume=True)
     same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_that_fails_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text(RAISES)
+    command = [ENGINE, "train", write_tiny(tmp_path), "--run-dir", "a run", "--plugin", "raises.py", "-q"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no more ink" in done.stderr
+    assert "Go on with: engine train 'a run/recipe.yaml' --run-dir 'a run' --resume --plugin raises.py" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_plugin_that_raises_stops_the_run_with_a_checkpoint(tmp_path: Path) -> None:
@@ -250,7 +260,7 @@ def test_an_earlier_run_is_not_lost_by_accident(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"the recipe has changed since this run began: seed"):
         train(recipe, overrides=["steps=2", "seed=3"], run_dir=folder, resume=True)
     (tmp_path / "recipe.yaml").write_text(recipe.read_text())
-    with pytest.raises(EngineError, match="holds no run"):
+    with pytest.raises(EngineError, match="holds other things than a run"):
         train(tmp_path / "recipe.yaml", run_dir=tmp_path, overwrite=True)
     with pytest.raises(EngineError, match="no run to resume"):
         train(recipe, run_dir=tmp_path / "rnu", resume=True)

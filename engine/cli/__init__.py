@@ -48,9 +48,11 @@ def make_app(*, warn: bool = False) -> typer.Typer:
 
 
 def report(error: EngineError) -> None:
-    """Print an error on stderr, each fault of a recipe on its own line."""
+    """Print an error on stderr, each fault of a recipe on its own line, and what was noted about it on its way."""
     for text in error.faults if isinstance(error, RecipeError) else [str(error)]:
         print(f"error: {printable(text)}", file=sys.stderr)
+    for note in getattr(error, "__notes__", ()):
+        print(f"  {printable(note)}", file=sys.stderr)
 
 
 def _engine(

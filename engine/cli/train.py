@@ -21,7 +21,14 @@ def train(
     backend: Annotated[str | None, typer.Option(help="In place of the recipe's.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: --set steps=2000.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting, any number of times: --set steps=2000. Another component: --set 'dataset={name: mine}'.",
+        ),
+    ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe> by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the run folder.")] = False,
