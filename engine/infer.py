@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from engine.contracts import Backend, Painter
 from engine.errors import EngineError, RunError
 from engine.images import Picture, read_picture, write_picture
-from engine.jobs import Job
+from engine.jobs import Job, no_such_file
 from engine.ops import Array
 from engine.painting import check_size, paint_stream
 from engine.streams import write_behind
@@ -72,6 +72,8 @@ class Studio:
         for job in jobs:
             started = time.perf_counter()
             try:
+                if job.missing:
+                    raise no_such_file(job.source)
                 done = self._picture(job, watch) if job.kind == "picture" else self._video(job, watch)
             except EngineError as error:
                 yield Result(job, error=error)

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,8 @@ class Job:
     target: Path
     kind: Literal["picture", "video"]
     notes: tuple[str, ...] = ()
+    missing: bool = False
+    """There is no such source."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,18 @@ def plan(inputs: Sequence[Path], output: str | None, style: str, *, overwrite: b
         overwrite: Replace files that are there.
 
     Raises:
-        EngineError: An output exists, is an input, has a suffix that does not fit, or is named twice; a folder holds no picture.
+        EngineError: An output exists, is an input, has a suffix that does not fit, or is named twice; several inputs and an output
+            that is called like one file; a folder holds no picture; the only input is not there (one of several is a missing job).
     """
     word = file_word(style)
+    if len(inputs) == 1 and not inputs[0].exists():
+        raise no_such_file(inputs[0])
     folder = output is not None and (len(inputs) > 1 or inputs[0].is_dir() or output.endswith(("/", os.sep)) or Path(output).is_dir())
     if output is not None and folder and Path(output).exists() and not Path(output).is_dir():
         raise EngineError("this is a file, and the outputs need a folder", where=output)
+    like_file = output is not None and Path(output).suffix.lower() in (*images.SUFFIXES, *video.CONTAINERS)
+    if output is not None and folder and like_file and not Path(output).is_dir() and not output.endswith(("/", os.sep)):
+        raise EngineError("several inputs are not written to one file", where=output, remedy="Give a folder to -o, for example painted/.")
     jobs: list[Job] = []
     skipped: list[Path] = []
     for source in inputs:
@@ -71,7 +79,13 @@ def plan(inputs: Sequence[Path], output: str | None, style: str, *, overwrite: b
             jobs.append(_job(source, Path(output) / source.name if folder else Path(output), choose=folder))
     for problem in _problems(jobs, overwrite):
         raise problem
+    jobs = [job if job.source.exists() else replace(job, missing=True) for job in jobs]
     return Plan(tuple(jobs), tuple(skipped))
+
+
+def no_such_file(source: Path) -> EngineError:
+    """What is said of an input that is not there."""
+    return EngineError("there is no such file", where=str(source))
 
 
 def _job(source: Path, target: Path, choose: bool) -> Job:

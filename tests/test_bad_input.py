@@ -26,7 +26,7 @@ CASES = {
     "text as style": ("infer photo.png --style text.safetensors", r"text\.safetensors: this is no whole safetensors file"),
     "existing output": ("infer photo.png -o there.png --style same.safetensors", r"there\.png: .*(exists|there already).*\n?.*--overwrite"),
     "unknown style": ("infer photo.png --style vangogh", r"no style is called 'vangogh'"),
-    "absent input": ("infer gone.png --style same.safetensors", r"gone\.png: cannot read this file: No such file"),
+    "absent input": ("infer gone.png --style same.safetensors", r"gone\.png: there is no such file"),
     "absent photos": ("train no_photos.yaml", r"no_photos\.yaml:\d+: dataset\.photos: there is no file or folder .*gone"),
     "tiny picture": ("infer tiny.png --style reconet_candy", r"tiny\.png: .*5 pixels"),
 }  # fmt: skip

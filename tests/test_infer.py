@@ -72,6 +72,7 @@ def targets(folder: Path, inputs: list[str], output: str | None = None, style: s
 def test_outputs_stand_beside_their_inputs(folder: Path) -> None:
     assert targets(folder, ["clip.mp4", "photo.png"]) == ["clip.candy.mp4", "photo.candy.png"]
     assert targets(folder, ["album"]) == ["album.candy/9.jpg", "album.candy/10.png", "album.candy/x2.PNG"]
+    (folder / "old.avi").write_bytes(b"")
     assert targets(folder, ["old.avi"]) == ["old.candy.mp4"]
 
 
@@ -80,6 +81,7 @@ def test_outputs_go_where_they_are_sent(folder: Path) -> None:
     assert targets(folder, ["photo.png"], f"{folder}/new/") == ["new/photo.png"]
     assert targets(folder, ["photo.png", "clip.mp4"], f"{folder}/new") == ["new/photo.png", "new/clip.mp4"]
     assert targets(folder, ["album"], f"{folder}/new") == ["new/9.jpg", "new/10.png", "new/x2.PNG"]
+    assert targets(folder, ["photo.png", "clip.mp4"], f"{folder}/new.jpg/")[0] == "new.jpg/photo.png"
     assert targets(folder, ["photo.png", "album"], f"{folder}/new")[1] == "new/album/9.jpg"
 
 
@@ -113,6 +115,10 @@ def test_other_files_of_a_folder_are_named(folder: Path) -> None:
         (["clip.mp4"], "clip.gif", r"a video is not written as '\.gif'.*\.mp4"),
         (["clip.mp4"], "clip", "without suffix"),
         (["photo.png", "clip.mp4"], "there.png", "need a folder"),
+        (["photo.png", "clip.mp4"], "one.JPG", "several inputs are not written to one file"),
+        (["album"], "one.mp4", "several inputs are not written to one file"),
+        (["gone.png"], None, r"gone\.png: there is no such file"),
+        (["gone.mp4"], "new/", r"gone\.mp4: there is no such file"),
         (["photo.png", "album/../photo.png"], "new", "several inputs would be written here"),
         (["empty"], None, "this folder holds no pictures"),
     ],
@@ -133,6 +139,7 @@ def test_a_studio_paints_what_it_can(folder: Path, name: str) -> None:
     studio = Studio.open(load_style(folder / "same.safetensors"), backend(name), 3)
     results = list(studio.paint(work.jobs, lambda job, done, total: watched.append((job.source.name, done, total))))
     assert [result.error is None for result in results] == [False, True, False, True]
+    assert str(results[2].error) == f"{folder / 'gone.jpg'}: there is no such file"
     assert [(result.frames, result.width, result.height) for result in results if result.error is None] == [(4, 64, 48), (1, 42, 33)]
     assert watched == [*(("clip.mp4", i, 4) for i in (1, 2, 3, 4)), ("photo.png", 1, 1)]
     assert sorted(path.name for path in (folder / "new").iterdir()) == ["clip.mp4", "photo.png"]
