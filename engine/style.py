@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from engine import places
 from engine.errors import EngineError
+from engine.faults import unknown
 from engine.files import replacing
 from engine.images import resized
 from engine.layers import UnknownLayer
@@ -75,7 +76,7 @@ class Style:
 
 def load_style(style: str | Path) -> Style:
     """Read a style by name or path; an :class:`EngineError` for whatever is not a whole style of this format."""
-    path = find_style(style) if isinstance(style, str) else style
+    path = find_style(style) if isinstance(style, str) else _style_in(style)
     with _opened(path) as file:
         info, network = _described(file, path)
         weights = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118 - it is no dict
@@ -146,24 +147,50 @@ def thumbnail(image: Array, side: int = 128) -> str:
     return base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()).decode()
 
 
+def all_style_files() -> list[tuple[str, Path]]:
+    """Every style there is with the name of its file: shipped ones first, then the cache, then ./runs."""
+    kept = [*sorted((places.shipped() / "weights").glob("*.safetensors")), *sorted((places.cache() / "styles").glob("*.safetensors"))]
+    trained = sorted(places.runs().glob("*/style.safetensors"))
+    return [*((path.stem, path) for path in kept), *((path.parent.name, path) for path in trained)]
+
+
 def style_files() -> dict[str, Path]:
-    """Every style that ``--style NAME`` finds: shipped ones first, then the cache, then ./runs."""
+    """Every style that ``--style NAME`` finds: of several of one name the first in :func:`all_style_files`."""
     found: dict[str, Path] = {}
-    for path in sorted((places.shipped() / "weights").glob("*.safetensors")):
-        found.setdefault(path.stem, path)
-    for path in sorted((places.cache() / "styles").glob("*.safetensors")):
-        found.setdefault(path.stem, path)
-    for path in sorted(places.runs().glob("*/style.safetensors")):
-        found.setdefault(path.parent.name, path)
+    for name, path in all_style_files():
+        found.setdefault(name, path)
     return found
 
 
 def find_style(name: str) -> Path:
-    """The file of a style given by name or by path."""
+    """The file of a style given by its file's name, by path (also of its run folder), or by the name that it gives itself."""
     files = style_files()
     if name in files:
         return files[name]
-    if Path(name).suffix or Path(name).exists():
+    if Path(name).exists():
+        return _style_in(Path(name))
+    own = [path for _, path in all_style_files() if _own_name(path) == name]
+    if len(own) == 1:
+        return own[0]
+    if own:
+        remedy = "Give the path of one of them."
+        raise EngineError(f"{len(own)} styles are called {name!r}: {', '.join(map(str, own))}", remedy=remedy)
+    if Path(name).suffix:
         return Path(name)
-    known = ", ".join(files) or "none yet"
-    raise EngineError(f"no style is called {name!r}", allowed=known, remedy="Give the path of a .safetensors file, or train one.")
+    remedy = "Give the path of a .safetensors file, or train one: engine train reconet_candy"
+    raise EngineError(unknown("style", name, files), remedy=remedy)
+
+
+def _style_in(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    if not (path / "style.safetensors").is_file():
+        raise EngineError("this folder holds no style.safetensors", where=str(path), remedy="`engine styles` lists the styles there are.")
+    return path / "style.safetensors"
+
+
+def _own_name(path: Path) -> str | None:
+    try:
+        return read_style(path)[0].name
+    except EngineError:  # a damaged file has no name, and must not keep others from being found
+        return None

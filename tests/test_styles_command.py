@@ -17,9 +17,9 @@ from media import IDENTITY_WEIGHTS, identity_network, identity_style
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
-from engine import EngineError
+from engine import EngineError, places
 from engine.cli import make_app, report
-from engine.style import StyleInfo, load_style, read_style
+from engine.style import StyleInfo, find_style, load_style, read_style
 
 
 @pytest.fixture
@@ -53,6 +53,34 @@ def test_a_style_describes_itself(folder: Path) -> None:
     assert about["parameters"] == 12
     assert about["bytes"] == (folder / "runs/mine/style.safetensors").stat().st_size
     assert "parameters: 12" in invoke("styles", "info", str(folder / "cache/styles/kept.safetensors")).stdout
+
+
+def test_a_style_that_another_of_its_name_hides_is_listed_too(folder: Path) -> None:
+    first, second = identity_style(folder / "cache/styles/mine.safetensors"), Path("runs/mine/style.safetensors")
+    rows = [row for row in json.loads(invoke("styles", "--json").stdout) if row["name"] == "mine"]
+    assert [(row["path"], row.get("hidden_by")) for row in rows] == [(str(first), None), (str(second), str(first))]
+    assert f"{second}  (hidden by {first}; use its path)\n" in invoke("styles").stdout
+    assert invoke("styles").stdout.count("hidden by") == 1
+
+
+def test_a_style_is_found_by_the_name_it_gives_itself_or_by_its_run_folder(folder: Path) -> None:
+    own = identity_style(folder / "cache/styles/file.safetensors", "own")
+    assert find_style("own") == own
+    assert find_style("mine") == find_style("runs/mine") == Path("runs/mine/style.safetensors")
+    assert load_style(Path("runs/mine")).info.name == "same"
+    with pytest.raises(EngineError, match=r"2 styles are called 'same': .*kept\.safetensors, .*mine.style\.safetensors"):
+        find_style("same")
+    with pytest.raises(EngineError, match=r"^cache: this folder holds no style\.safetensors"):
+        find_style("cache")
+    with pytest.raises(EngineError, match=r"^no style is called 'knept'; did you mean 'kept'\? known: .*\n.*engine train reconet_candy"):
+        find_style("knept")
+
+
+def test_without_styles_the_command_that_trains_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENGINE_CACHE", str(tmp_path))
+    monkeypatch.setattr(places, "shipped", lambda: tmp_path)
+    assert invoke("styles").stdout == "There are no styles yet. Train one: engine train reconet_candy\n"
 
 
 def write_raw(path: Path, weights: dict[str, Any] = IDENTITY_WEIGHTS, **metadata: str) -> None:

@@ -24,18 +24,20 @@ def list_styles(context: typer.Context, as_json: Json = False) -> None:
     """List the styles that --style finds: shipped ones, the cache, ./runs."""
     if context.invoked_subcommand is not None:
         return
-    from engine.style import style_files
+    from engine.style import all_style_files, style_files
 
-    rows = [_summary(name, path) for name, path in style_files().items()]
+    first = style_files()
+    rows = [_summary(name, path) | ({} if path == first[name] else {"hidden_by": str(first[name])}) for name, path in all_style_files()]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
     if not rows:
-        print("There are no styles yet. Train one: engine train recipes/reconet_candy.yaml")
+        print("There are no styles yet. Train one: engine train reconet_candy")
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         said = row.get("error") or f"{row['parameters']:>9,} parameters  {row['steps']:>6} steps  {row['path']}"
-        print(printable(f"{row['name']:<{width}}  {said}"))
+        hidden = f"  (hidden by {row['hidden_by']}; use its path)" if "hidden_by" in row else ""
+        print(printable(f"{row['name']:<{width}}  {said}{hidden}"))
 
 
 def describe_style(style: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A style.")], as_json: Json = False) -> None:
