@@ -24,7 +24,7 @@ def find_recipe(name: str | Path) -> Path:
     if str(name) in known:
         return known[str(name)]
     shown = f"{', '.join(known) or 'none'}, or the path of a YAML file"
-    raise EngineError(f"there is no such recipe{did_you_mean(path.stem, known)}", where=str(name), allowed=shown)
+    raise EngineError(f"there is no such recipe{did_you_mean(path.stem, known) or ';'} known: {shown}", where=str(name))
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -33,7 +33,9 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def read_recipe(path: Path, children: Sequence[Path] = ()) -> Document:
-    """A recipe merged over the ones it extends: mappings merge, everything else is replaced.
+    """A recipe merged over the ones it extends, each a path beside it or the name of a shipped one; a path wins.
+
+    Mappings merge, everything else is replaced.
 
     A block that names another component than its parent's starts afresh, without the parent's settings.
     """
@@ -48,14 +50,17 @@ def read_recipe(path: Path, children: Sequence[Path] = ()) -> Document:
     if extends is None:
         return document
     if not isinstance(extends.value, str):
-        raise RecipeError(f"{extends.where}: extends: this is the path of one recipe")
+        raise RecipeError(f"{extends.where}: extends: this is the path of one recipe, or the name of a shipped one")
     above = Path(os.path.normpath(path.parent / extends.value))
+    known = shipped_recipes()
+    if not above.exists() and extends.value in known:
+        above = known[extends.value]
     family = [*children, path]
     if any(above.resolve() == member.resolve() for member in family):
         chain = " -> ".join(map(str, [*family, above]))
         raise RecipeError(f"{extends.where}: extends: a recipe cannot extend itself ({chain})")
     if not above.exists():
-        raise RecipeError(f"{extends.where}: extends: there is no recipe {above}")
+        raise RecipeError(f"{extends.where}: extends: there is no recipe {above}{did_you_mean(Path(extends.value).stem, known)}")
     parent = read_recipe(above, family)
     return Document(_merge(parent.root, root, top=True), [*document.faults, *parent.faults])
 

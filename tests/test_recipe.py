@@ -8,7 +8,7 @@ from recipe_texts import GOOD
 from engine.errors import EngineError, RecipeError
 from engine.plugins import PluginHost, load_plugins
 from engine.recipe import CheckedRecipe, load_recipe
-from engine.recipe_source import list_recipes, numbered
+from engine.recipe_source import find_recipe, list_recipes, numbered, read_recipe
 
 WANTS_PHOTOS = ("reconet_candy_shipped",)  # of a folder that recipes/collect_photos.py makes
 
@@ -154,3 +154,12 @@ def test_a_path_wins_over_a_shipped_name(recipe_folder: Path, recipe_host: Plugi
     shipped = next(iter(list_recipes())).name
     (recipe_folder / shipped).write_text(GOOD.replace("pictures", "r/pictures").replace("clips", "r/clips"))
     assert load_recipe(shipped, (), recipe_host).recipe.steps == 100
+
+
+def test_a_recipe_extends_a_shipped_one_by_name_and_a_path_beside_it_wins(recipe_folder: Path) -> None:
+    child = recipe_folder / "r/child.yaml"
+    child.write_text("extends: reconet_candy\nsteps: 5\n")
+    merged = read_recipe(child).root.plain()
+    assert merged == read_recipe(find_recipe("reconet_candy")).root.plain() | {"steps": 5}
+    (recipe_folder / "r/reconet_candy").write_text(GOOD)
+    assert read_recipe(child).root.plain() == read_recipe(recipe_folder / "r/x.yaml").root.plain() | {"steps": 5}

@@ -157,8 +157,8 @@ def test_files_that_are_no_recipe(recipe_folder: Path, recipe_host: PluginHost) 
         ("r", "r: this is a folder, and a recipe is a YAML file"),
         ("binary.yaml", "binary.yaml: this is no text"),
         ("huge.yaml", "huge.yaml: this has 1,000,001 bytes, which no recipe has"),
-        ("r/absent.yaml", "r/absent.yaml: there is no such recipe; allowed: "),
-        ("reconet_cndy", "reconet_cndy: there is no such recipe; did you mean 'reconet_candy'?; allowed: "),
+        ("r/absent.yaml", "r/absent.yaml: there is no such recipe; known: "),
+        ("reconet_cndy", "reconet_cndy: there is no such recipe; did you mean 'reconet_candy'? known: "),
     ]:
         with pytest.raises(EngineError) as caught:
             load_recipe(name, (), recipe_host)
@@ -187,7 +187,11 @@ def test_a_fault_names_the_file_that_states_it(recipe_folder: Path, recipe_host:
             "r/middle.yaml:1: extends: a recipe cannot extend itself (r/child.yaml -> r/middle.yaml -> r/child.yaml)",
         ),
         ("\nextends: absent.yaml\n", "r/child.yaml:2: extends: there is no recipe r/absent.yaml"),
-        ("extends: [x.yaml]\n", "r/child.yaml:1: extends: this is the path of one recipe"),
+        (
+            "extends: reconet_cany\n",
+            "r/child.yaml:1: extends: there is no recipe r/reconet_cany; did you mean 'reconet_candy'?",
+        ),
+        ("extends: [x.yaml]\n", "r/child.yaml:1: extends: this is the path of one recipe, or the name of a shipped one"),
     ],
 )  # fmt: skip
 def test_faults_of_extends(recipe_folder: Path, recipe_host: PluginHost, text: str, fault: str) -> None:
