@@ -14,6 +14,7 @@ from engine import hookspecs
 from engine.components import Component
 from engine.contracts import KINDS, Backend
 from engine.errors import EngineError
+from engine.faults import unknown
 
 if TYPE_CHECKING:
     import typer
@@ -28,8 +29,10 @@ def hooks_of(plugin: object) -> pluggy.PluginManager:
     manager = pluggy.PluginManager("engine")
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)
-    manager.check_pending()  # pluggy accepts a misspelt hook without a word until it is asked
     known = [name for name in vars(hookspecs) if name.startswith("engine_")]
+    for caller in manager.get_hookcallers(plugin) or ():  # pluggy accepts a misspelt hook without a word
+        if not caller.has_spec() and not all(found.optionalhook for found in caller.get_hookimpls()):
+            raise EngineError(unknown("hook", caller.name, known))
     for name, item in inspect.getmembers(plugin, inspect.isroutine):
         if name in known and not getattr(manager.hook, name).get_hookimpls() and not hasattr(item, "engine_spec"):
             raise EngineError(f"{name}() is not marked with @hookimpl, so nobody would call it")
@@ -84,6 +87,8 @@ def describe(error: BaseException) -> str:
     """What was raised, and the line of the plugin that raised it."""
     if isinstance(error, (EngineError, pluggy.PluginValidationError)):
         return str(error)
+    if isinstance(error, SyntaxError) and error.filename:  # no frame of the file: it never ran
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"

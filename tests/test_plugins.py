@@ -111,9 +111,12 @@ def test_first_party_plugins_arrive_by_entry_point_too() -> None:
     ("code", "said"),
     [
         ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
-        ("def broken(:", "SyntaxError"),
+        ("x = = 2", "SyntaxError: invalid syntax ("),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        (LOSS.format(name="m").replace("engine_register_losses", "engine_register_loses"), "engine_register_loses"),
+        (
+            LOSS.format(name="m").replace("engine_register_losses", "engine_register_loses"),
+            "no hook is called 'engine_register_loses'; did you mean",
+        ),
         (LOSS.format(name="m").replace("@hookimpl", ""), "engine_register_losses() is not marked with @hookimpl"),
         (LOSS.format(name="m").replace("engine_register_losses()", "engine_register_losses(host)"), "host"),
         (LOSS.format(name="m").replace("return [Loss1]", "raise ValueError('no luck')"), "ValueError: no luck"),
@@ -147,6 +150,14 @@ def test_an_error_names_the_line_of_the_plugin(site: Site) -> None:
     name = site.install("bad-line", "x = 1\n\n1 / 0\n")
     assert record(name).error.startswith("ZeroDivisionError: division by zero (")
     assert record(name).error.endswith(".py:3)")
+
+
+def test_a_syntax_error_is_placed_in_the_plugin_file_only(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text("x = 1\nx = = 2\n")
+    with pytest.raises(EngineError) as caught:
+        load_plugins([path])
+    assert str(caught.value) == f"{path}: this plugin file failed to load: SyntaxError: invalid syntax ({path.resolve()}:2)"
 
 
 def test_two_components_of_one_name_neither_loads(site: Site) -> None:
@@ -227,6 +238,11 @@ def test_a_plugin_file_that_changed_is_read_anew(tmp_path: Path) -> None:
         ("absent.py", None, "there is no such plugin file"),
         ("text.txt", "x = 1", "a plugin file ends in .py"),
         ("broken.py", "import no_such_module_at_all", "failed to load: ModuleNotFoundError: No module named 'no_such_module_at_all' ("),
+        (
+            "hook.py",
+            "from engine import hookimpl\n\n@hookimpl\ndef engine_register_dataset():\n    return []\n",
+            "failed to load: no hook is called 'engine_register_dataset'; did you mean 'engine_register_datasets'? known: engine_",
+        ),
         ("empty_loss.py", LOSS.format(name=""), "Loss1.name is ''"),
     ],
 )
