@@ -197,6 +197,13 @@ def test_quiet_standard_output_and_overwrite(folder: Path, run: Callable[..., Do
     assert (folder / "back.png").read_bytes() != b"old"
 
 
+def test_a_terminal_is_sent_no_picture(folder: Path, run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    done = run("infer", "photo.png", "-o", "-", "--style", "same.safetensors")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "-o: a terminal shows no picture or video" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -52,6 +52,8 @@ def infer(
 
     if output == "-" and as_json:
         raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
+    if output == "-" and sys.stdout.isatty():
+        raise EngineError("a terminal shows no picture or video", where="-o", remedy="Send it on (`-o - > out.png`), or give a file to -o.")
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
     chosen = load_style(style or DEFAULT_STYLE)
     with tempfile.TemporaryDirectory() if output == "-" else nullcontext() as folder:
