@@ -284,4 +284,3 @@ def make_layer(name: str, settings: Mapping[str, Any]) -> Layer:
         known = ", ".join(sorted(Layer.kinds))
         raise UnknownLayer(f"no layer is called {name!r}", allowed=known, remedy="Install the plugin that it comes from.")
     return Layer.kinds[name].model_validate(settings)
-
