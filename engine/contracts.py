@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol, SupportsFloat, TypeAlias
 
 import numpy as np
@@ -254,6 +255,8 @@ class Backend(Component):
     """Whether it has :meth:`trainer` and :meth:`gradient`; other backends only paint."""
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     """The kinds of device that it can serve: ``cpu``, ``gpu``, ``ascend``."""
+    exports: ClassVar[str] = ""
+    """The format that :meth:`export` writes: ``onnx``; empty where it writes none."""
     device: str = Field(default="auto", pattern=DEVICE, description="auto, cpu, gpu[:n] or ascend[:n].")
     precision: Precision = Field(default="auto", description="What networks compute in; weights, losses and sums stay float32.")
 
@@ -282,6 +285,10 @@ class Backend(Component):
     @abstractmethod
     def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
         """A painter for batches of at most so many frames."""
+
+    def export(self, network: Network, weights: Mapping[str, Array], path: Path, *, metadata: Mapping[str, str]) -> None:
+        """Write the network and its weights in the format ``exports``, with ``metadata`` in the file; whole or not at all."""
+        raise EngineError(f"the backend {self.name!r} exports nothing")
 
 
 KINDS: Mapping[str, type[Component]] = {cls.kind: cls for cls in (Model, Loss, Dataset, Backend)}
