@@ -13,31 +13,35 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from engine.ckpt import is_ckpt, read_ckpt
 from engine.errors import EngineError
 from engine.ops import Array
 from engine.pickles import DAMAGE, Machine, Storage, collect_arrays, expect
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-_KINDS = "a .safetensors, a torch .pth (zip or legacy) or a pickle of NumPy arrays"
+_KINDS = "a .safetensors, a torch .pth (zip or legacy), a MindSpore .ckpt or a pickle of NumPy arrays"
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a safetensors file, of torch's ``.pth`` (zip and legacy), or of a pickle of nested dicts of NumPy's.
+    """The arrays of a safetensors file, of torch's ``.pth`` (zip and legacy), of MindSpore's ``.ckpt``, or of a pickle of NumPy's.
 
-    Names of nested dicts are joined by ``/``; what is no array is left out. What comes out of a pickle are read-only
-    views of the mapped file in its own element types: copy what is kept. No size that a file claims is allocated before
-    it was compared with the file's own. An :class:`EngineError` for another kind of file, for what is damaged, and for a
-    pickle that names anything beyond a fixed list; nothing in a pickle is ever executed.
+    Names of nested dicts are joined by ``/``; what is no array is left out. What comes out of a pickle or a ``.ckpt`` are
+    read-only views of the mapped file in its own element types (bfloat16 as float32): copy what is kept. No size that a
+    file claims is allocated before it was compared with the file's own. An :class:`EngineError` for another kind of file,
+    for what is damaged, and for a pickle that names anything beyond a fixed list; nothing in a pickle is ever executed.
     """
     try:
         with path.open("rb") as file:
             start, size = file.read(9), file.seek(0, io.SEEK_END)
             if is_safetensors(start, size):
                 return load_file(path)
-            if start[:4] != b"PK\x03\x04" and not (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"):
+            is_pickle = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"
+            if not (start[:4] == b"PK\x03\x04" or is_pickle or is_ckpt(start)):
                 raise EngineError("this is no file of weights", allowed=_KINDS)
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            return _read_torch_zip(file, mapped) if start[:2] == b"PK" else _read_pickle(mapped)
+            if start[:2] == b"PK":
+                return _read_torch_zip(file, mapped)
+            return _read_pickle(mapped) if is_pickle else read_ckpt(mapped)
     except EngineError as error:
         raise EngineError(error.problem, where=str(path), allowed=error.allowed) from None
     except OSError as error:
