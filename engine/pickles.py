@@ -27,15 +27,16 @@ _MAX_DEPTH = 16
 _MAX_NAME = 512
 _MAX_DIMENSIONS = 32
 
-_STORAGES = {
+STORAGES = {
     f"torch.{name}Storage": code
     for name, code in {"Float": "f4", "Double": "f8", "Half": "f2", "Bool": "b1", "Byte": "u1"}.items()
     | {"Long": "i8", "Int": "i4", "Short": "i2", "Char": "i1"}.items()
 }
+"""The classes of torch's storages, and NumPy's codes of their elements."""
 _RECONSTRUCT = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 _FROM_BUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
 _REBUILD = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
-_NAMES = {*_STORAGES, *_RECONSTRUCT, *_FROM_BUFFER, *_REBUILD, "collections.OrderedDict", "_codecs.encode"}
+_NAMES = {*STORAGES, *_RECONSTRUCT, *_FROM_BUFFER, *_REBUILD, "collections.OrderedDict", "_codecs.encode"}
 _NAMES |= {"numpy.ndarray", "numpy.dtype", "torch._utils._rebuild_parameter", "__builtin__.bytes"}
 
 DAMAGE = (ValueError, TypeError, LookupError, OverflowError, AssertionError, EOFError, struct.error, RuntimeError)
@@ -228,9 +229,9 @@ class Machine:
     def _storage(self, reference: Any) -> Storage:
         match reference:
             case ("storage", _Name() as kind, str() as key, _, int() as count, *rest) if all(x is None for x in rest):
-                if kind not in _STORAGES:
+                if kind not in STORAGES:
                     raise EngineError(f"{kind} is no storage of torch")
-                return self.storages.setdefault(key, Storage(np.dtype("<" + _STORAGES[kind]), key, count))
+                return self.storages.setdefault(key, Storage(np.dtype("<" + STORAGES[kind]), key, count))
         raise EngineError("a storage is named in a way that is not known")
 
 
