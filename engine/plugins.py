@@ -155,6 +155,10 @@ class PluginHost:
             )
         return cast(Backend, self.make("backend", chosen, {**settings, "device": device, "precision": precision}))
 
+    def model_class(self, name: str) -> type[Model]:
+        """:meth:`get` for a model."""
+        return cast(type[Model], self.get("model", name))
+
     def backend_class(self, name: str) -> type[Backend]:
         """:meth:`get` for a backend, whether its framework is installed or not."""
         return cast(type[Backend], self.get("backend", name))

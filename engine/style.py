@@ -25,6 +25,7 @@ from engine.network import MOST_TEXT, Network
 from engine.ops import Array
 from engine.painting import check_size, paint_image
 from engine.plugins import load_plugins
+from engine.published import is_safetensors
 
 FORMAT = 1
 
@@ -67,11 +68,14 @@ class Style:
         chosen = load_plugins().make_backend(backend, device=device, precision=precision)
         return paint_image(chosen, self.network, self.weights, image)
 
+    def description(self) -> dict[str, str]:
+        """The network and what the style says about itself, as texts that a file carries beside the weights."""
+        return {"styleengine": self.info.model_dump_json(), "network": self.network.to_json()}
+
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        metadata = {"styleengine": self.info.model_dump_json(), "network": self.network.to_json()}
         with replacing(path) as temporary:
-            save_file({key: np.ascontiguousarray(x) for key, x in self.weights.items()}, temporary, metadata=metadata)
+            save_file({key: np.ascontiguousarray(x) for key, x in self.weights.items()}, temporary, metadata=self.description())
 
 
 def load_style(style: str | Path) -> Style:
@@ -100,23 +104,44 @@ def _opened(path: str | Path) -> Iterator[Any]:
         raise EngineError(f"this is no whole safetensors file ({error})", where=str(path)) from None
 
 
+def is_style(path: Path) -> bool:
+    """Whether a file is one of ours, whole or not: a safetensors file whose metadata describe a network."""
+    with path.open("rb") as file:
+        start, size = file.read(9), path.stat().st_size
+    if not is_safetensors(start, size):
+        return False
+    with _opened(path) as file:
+        return "network" in (file.metadata() or {})
+
+
 def _described(file: Any, path: str | Path) -> tuple[StyleInfo, Network]:
-    """What a stranger's file says, once it is known to describe a network that paints and has its weights beside it."""
-    metadata: Mapping[str, str] = file.metadata() or {}
-    try:
-        if "styleengine" not in metadata or "network" not in metadata:
-            raise EngineError("this safetensors file is no style: its metadata describes no network")
-        info, network = _info(metadata["styleengine"]), _network(metadata["network"])
-        check_size(network, 256, 256)
+    with judging(path):
+        info, network = parse_description(file.metadata() or {})
         header = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
         if odd := [key for key, x in header.items() if x.get_dtype() not in ("F32", "F16")]:
             raise EngineError(f"weight {odd[0]!r} is {header[odd[0]].get_dtype()}", allowed="F32, F16")
         network.check_shapes({key: tuple(x.get_shape()) for key, x in header.items()})
+    return info, network
+
+
+def parse_description(metadata: Mapping[str, str]) -> tuple[StyleInfo, Network]:
+    """What a stranger's file says, once it is known to describe a network that paints; to be called under :func:`judging`."""
+    if "styleengine" not in metadata or "network" not in metadata:
+        raise EngineError("this safetensors file is no style: its metadata describes no network")
+    info, network = _info(metadata["styleengine"]), _network(metadata["network"])
+    check_size(network, 256, 256)
+    return info, network
+
+
+@contextmanager
+def judging(path: str | Path) -> Iterator[None]:
+    """Whatever a stranger's description provokes becomes an :class:`EngineError` that names the file."""
+    try:
+        yield
     except EngineError as error:
         raise EngineError(error.problem, where=str(path), allowed=error.allowed, remedy=error.remedy) from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise EngineError(f"the description in this style is damaged ({error})", where=str(path)) from None
-    return info, network
 
 
 def _info(text: str) -> StyleInfo:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from engine import (
     Conv2d,
     CropLike,
+    EngineError,
     Field,
     InstanceNorm2d,
     Layer,
+    Layout,
     Model,
     Network,
     Node,
     Pad,
     PadToMultiple,
+    PublishedStyle,
     ReLU,
+    Shape,
     Tanh,
     Upsample2d,
     chain,
     residual,
 )
+from engine.models.reconet_layouts import MINDSPORE, PYTORCH, deduce, make_layout, published
 
 
 class ReCoNet(Model):
@@ -58,6 +64,34 @@ class ReCoNet(Model):
         nodes += chain(features, layers)
         nodes += (Node("crop", CropLike(), (nodes[-1].name, "image")),)
         return Network({"image": 3}, nodes, ("crop",), {"features": features}, low=-1.0, high=1.0)
+
+    @classmethod
+    def recognise(cls, shapes: Mapping[str, Shape]) -> Layout | None:
+        found = deduce(shapes)
+        if found is None:
+            return None
+        naming, settings = found
+        try:
+            model = cls(**settings)
+        except ValueError:
+            problem = f"the shapes are those of no ReCoNet: {', '.join(f'{key} {value}' for key, value in settings.items())}"
+            raise EngineError(problem, allowed="width 1 to 1024, 1 to 64 residual blocks") from None
+        return make_layout(naming, model, model.residual_blocks)
+
+    @classmethod
+    def layouts(cls, network: Network) -> dict[str, Layout]:
+        width = network.weight_shapes().get("encoder.0.conv.bias", (0,))[0]
+        blocks = sum(node.name.startswith("residual.") and node.name.endswith(".add") for node in network.nodes)
+        if not (1 <= width <= 1024 and 1 <= blocks <= 64):
+            return {}
+        models = {naming: cls(width=width, residual_blocks=blocks, upsample=naming.upsample) for naming in (MINDSPORE, PYTORCH)}
+        if all(model.network() != network for model in models.values()):
+            return {}
+        return {naming.format: make_layout(naming, model, blocks) for naming, model in models.items()}
+
+    @classmethod
+    def published_styles(cls) -> tuple[PublishedStyle, ...]:
+        return published()
 
 
 def _block(name: str, channels: int, kernel: int, stride: int) -> dict[str, Layer]:
