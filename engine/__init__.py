@@ -30,6 +30,7 @@ from engine.contracts import TrainingPlan as TrainingPlan
 from engine.contracts import WeightSource as WeightSource
 from engine.errors import EngineError as EngineError
 from engine.errors import RunError as RunError
+from engine.files import replacing as replacing
 from engine.hookspecs import hookimpl as hookimpl
 from engine.images import Picture as Picture
 from engine.images import read_picture as read_picture
