@@ -18,6 +18,7 @@ from engine.faults import unknown
 from engine.files import replacing
 from engine.network import MOST_TEXT, Network
 from engine.ops import Array, Shape
+from engine.painting import check_size
 from engine.plugins import PluginHost, is_installed, load_plugins
 from engine.pth import read_remark, write_pth
 from engine.published import read_arrays
@@ -61,7 +62,9 @@ def export_style(style: Style, path: Path, format: str, host: PluginHost | None 
     if layout := _layout_for(style.network, format, host):
         arrays = {theirs: arrays[ours] for ours, theirs in layout.names.items()} | dict(layout.unused)
         if layout.model.network() != style.network:
-            report(f"{layout.origin} computes another network than this style's, {layout.model!r}; imported here it stays what it is")
+            report(
+                f"read by {layout.origin}, this file paints differently: there it is {layout.model!r}; imported here it is the same style"
+            )
     with replacing(path) as temporary:
         if format == "ckpt":
             write_ckpt(temporary, {**arrays, DESCRIPTION: np.frombuffer(description, np.uint8)})
@@ -75,17 +78,17 @@ def export_formats(host: PluginHost) -> tuple[str, ...]:
     return (*OWN_FORMATS, *sorted({cls.exports for cls in classes if cls.exports and is_installed(cls)}))
 
 
-def published_styles(host: PluginHost) -> dict[str, PublishedStyle]:
-    """The styles that others publish for the models here, by name."""
-    return {style.name: style for cls in _models(host) for style in cls.published_styles()}
-
-
-def pull_style(name: str, host: PluginHost, *, report: Callable[[str], None] = tell) -> Style:
-    """Download a published style, check its size and layout, and import it; an :class:`EngineError` says what to do instead."""
-    known = published_styles(host)
+def find_published(name: str, host: PluginHost) -> PublishedStyle:
+    """The style that somebody publishes under this name for one of the models here; an :class:`EngineError` lists which there are."""
+    known = {style.name: style for cls in _models(host) for style in cls.published_styles()}
     if name not in known:
         raise EngineError(unknown("published style", name, known))
-    published = known[name]
+    return known[name]
+
+
+def pull_style(published: PublishedStyle, host: PluginHost, *, report: Callable[[str], None] = tell) -> Style:
+    """Download a published style, check its size and layout, and import it; an :class:`EngineError` says what to do instead."""
+    name = published.name
     remedy = f"Where there is a network, run\n  curl -LO {published.address}\n  bring the file here, and run\n  "
     remedy += f"engine styles import {published.address.rsplit('/', 1)[-1]} --name {name}"
     with tempfile.TemporaryDirectory(prefix="styleengine-") as folder:
@@ -114,6 +117,7 @@ def _read_foreign(path: Path, host: PluginHost) -> Style:
         info, network = described or (_information(path, layout), layout.model.network())
     weights = {name: _floats(name, x) for name, x in arrays.items()}
     network.check_weights(weights)
+    check_size(network, 256, 256)
     return Style(info, network, weights)
 
 

@@ -1,4 +1,4 @@
-"""``engine styles``: which styles there are, and what one says about itself."""
+"""``engine styles``: which styles there are, what one says about itself, and those of other programs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
+from engine.cli import styles_exchange
 from engine.cli.options import Json, printable
 from engine.errors import EngineError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    styles = typer.Typer(help="List and describe trained styles.")
+    styles = typer.Typer(help="List and describe trained styles, import and export them.")
     styles.callback(invoke_without_command=True)(list_styles)
     styles.command("info")(describe_style)
+    styles_exchange.register(styles)
     app.add_typer(styles, name="styles")
 
 
