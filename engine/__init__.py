@@ -37,6 +37,7 @@ from engine.images import read_picture as read_picture
 from engine.images import resized as resized
 from engine.images import write_picture as write_picture
 from engine.layers import Add as Add
+from engine.layers import BatchNorm2d as BatchNorm2d
 from engine.layers import Concat as Concat
 from engine.layers import Conv2d as Conv2d
 from engine.layers import CropLike as CropLike

@@ -31,6 +31,8 @@ class Layer(Component):
     kind: ClassVar[str] = "layer"
     arity: ClassVar[int | None] = 1
     """How many inputs it takes; None for any number from one."""
+    statistics: ClassVar[tuple[str, ...]] = ()
+    """Which of its weights are no parameters: they came with a trained network, and training leaves them as they are."""
     kinds: ClassVar[dict[str, type[Layer]]] = {}
     """Every layer that has been imported so far, by name; a plugin's layer counts once its module is loaded."""
 
@@ -125,6 +127,33 @@ class InstanceNorm2d(Layer):
         scale = ops.reshape(weights["weight"], (1, -1, 1, 1))
         shift = ops.reshape(weights["bias"], (1, -1, 1, 1))
         return ops.cast(centred / deviation * scale + shift, ops.dtype(x[0]))
+
+
+class BatchNorm2d(Layer):
+    """Batch norm as a trained network computes it: (x - running_mean) / sqrt(running_var + eps) * weight + bias, channel by channel.
+
+    The mean and the variance are stored with the weights and never change: no statistics are gathered from a batch, so every
+    image is mapped by itself. Where a network with this layer is trained, only ``weight`` and ``bias`` learn.
+    (Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167, algorithm 2.)
+    """
+
+    name = "batch_norm2d"
+    statistics = ("running_mean", "running_var")
+    eps: float = Field(default=1e-5, gt=0, description="Added to the variance.")
+
+    def weights(self, *channels: int) -> dict[str, Shape]:
+        return dict.fromkeys(("weight", "bias", *self.statistics), (channels[0],))
+
+    def initial(self, rng: np.random.Generator, *channels: int) -> dict[str, Array]:
+        ones, zeros = np.ones(channels[0], np.float32), np.zeros(channels[0], np.float32)
+        return {"weight": ones, "bias": zeros, "running_mean": zeros.copy(), "running_var": ones.copy()}
+
+    def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
+        # In float32: x and the mean can be large and nearly equal.
+        wide = {key: ops.reshape(ops.cast(value, "float32"), (1, -1, 1, 1)) for key, value in weights.items()}
+        scale = wide["weight"] / ops.sqrt(ops.stop_gradient(wide["running_var"]) + self.eps)
+        shift = wide["bias"] - ops.stop_gradient(wide["running_mean"]) * scale
+        return ops.cast(ops.cast(x[0], "float32") * scale + shift, ops.dtype(x[0]))
 
 
 class ReLU(Layer):

@@ -105,8 +105,9 @@ class Network:
         return weights
 
     def parameters(self) -> int:
-        """How many numbers training can change."""
-        return sum(math.prod(shape) for shape in self.weight_shapes().values())
+        """How many numbers training can change; what a batch norm has stored does not count."""
+        weights = [(node.layer, node.layer.weights(*channels)) for node, channels in self._channels()]
+        return sum(math.prod(shape) for layer, shapes in weights for key, shape in shapes.items() if key not in layer.statistics)
 
     def gmac(self, height: int, width: int) -> float:
         """Billions of multiply-accumulates for one image."""

@@ -84,6 +84,8 @@ class LayerCase:
     shapes: tuple[Shape, ...]
     value_tolerance: float = 1e-5
     gradient_tolerance: float = 1e-4
+    positive: tuple[str, ...] = ()
+    """Weights that are drawn from 0.5 up, such as a variance."""
 
     @property
     def name(self) -> str:
@@ -100,7 +102,8 @@ class LayerCase:
     def weights(self) -> dict[str, Array]:
         """Random weights, float32."""
         shapes = self.layer.weights(*(shape[0] for shape in self.shapes))
-        return {key: draw(f"{self.name} {key}", shape) for key, shape in shapes.items()}
+        drawn = {key: draw(f"{self.name} {key}", shape) for key, shape in shapes.items()}
+        return {key: np.abs(x) + np.float32(0.5) if key in self.positive else x for key, x in drawn.items()}
 
     @property
     def variables(self) -> tuple[Array, ...]:
@@ -125,8 +128,10 @@ class LayerCase:
 
     @cached_property
     def gradients(self) -> list[Array]:
-        """The gradient of :meth:`scalar` by each of :attr:`variables`, float64."""
-        return numerical_gradient(lambda *x: float(self.scalar(OracleOps(), None, *x)), *self.variables)
+        """The gradient of :meth:`scalar` by each of :attr:`variables`, float64; 0 by what the layer calls statistics."""
+        found = numerical_gradient(lambda *x: float(self.scalar(OracleOps(), None, *x)), *self.variables)
+        constant = [key in self.layer.statistics for key in self.weights] + [False] * len(self.inputs)
+        return [0 * x if still else x for x, still in zip(found, constant, strict=True)]
 
 
 def op_case(

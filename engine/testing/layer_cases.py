@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.layers import (
     Add,
+    BatchNorm2d,
     Concat,
     Conv2d,
     CropLike,
@@ -29,6 +30,8 @@ LAYER_CASES = (
     LayerCase(Conv2d(out_channels=1, kernel=9, padding=4), ((1, 4, 6),), value_tolerance=1e-4, gradient_tolerance=1e-3),
     LayerCase(InstanceNorm2d(), (IMAGE,), value_tolerance=1e-4, gradient_tolerance=1e-3),
     LayerCase(InstanceNorm2d(eps=0.5), ((1, 2, 3),), value_tolerance=1e-4, gradient_tolerance=1e-3),
+    LayerCase(BatchNorm2d(), (IMAGE,), positive=("running_var",), value_tolerance=1e-4, gradient_tolerance=1e-3),
+    LayerCase(BatchNorm2d(eps=0.5), ((1, 2, 3),), positive=("running_var",), value_tolerance=1e-4, gradient_tolerance=1e-3),
     LayerCase(ReLU(), (IMAGE,), value_tolerance=0.0),
     LayerCase(Tanh(), (IMAGE,)),
     LayerCase(MaxPool2d(), (IMAGE,), value_tolerance=0.0),
