@@ -171,7 +171,7 @@ def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
     if encoder:
         encoder.shapes(*held_out.frames.shape[1:3])
         encoder.shapes(*style.shape[:2])
-    weights = load_weights(recipe.encoder, file=recipe.encoder_weights) if recipe.encoder else {}
+    weights = load_weights(recipe.encoder, network=encoder, file=recipe.encoder_weights) if recipe.encoder else {}
     plan = TrainingPlan(
         network=network,
         weights=network.initial_weights(settings.seed),

@@ -138,10 +138,31 @@ def test_the_encoder_up_to_a_tap_holds_nothing_beyond_it(vgg16: Network) -> None
     assert short.nodes[-1].name == "features.15"
 
 
-def test_every_source_names_every_weight(vgg16: Network) -> None:
-    for source in HOST.make_model("vgg16").sources():
-        assert set(source.names) == set(vgg16.weight_shapes())
-        assert len(source.sha256) == 64
+def test_vgg16_with_batch_norm_is_torchvisions_features() -> None:
+    network = HOST.make_model("vgg16_bn").network()
+    convolutions = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
+    norms = ["weight", "bias", "running_mean", "running_var"]
+    wanted = [
+        [f"features.{i}.{part}" for part in ("weight", "bias")] + [f"features.{i + 1}.{part}" for part in norms] for i in convolutions
+    ]
+    assert list(network.weight_shapes()) == [name for names in wanted for name in names]
+    assert network.parameters() == 14_714_688 + 2 * 4_224  # weight and bias of each normalised channel
+    assert round(network.gmac(224, 224), 2) == 15.35
+    taps = {"relu1_2": "features.5", "relu2_2": "features.12", "relu3_3": "features.22", "relu4_3": "features.32", "relu5_3": "features.42"}
+    assert taps.items() <= dict(network.taps).items()
+    assert list(network.taps) == list(HOST.make_model("vgg16").network().taps)
+    assert network.shapes(224, 224)["features.32"] == (512, 28, 28)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vgg16_bn"])
+def test_every_source_names_every_weight_and_only_what_has_a_sum_is_fetched(name: str) -> None:
+    model = HOST.make_model(name)
+    sources = model.sources()
+    for source in sources:
+        assert list(source.names) == list(model.network().weight_shapes())
+        assert len(set(source.names.values())) == len(source.names)
+        assert source.by_hand or len(source.sha256) == 64
+    assert not sources[0].by_hand
 
 
 def test_loading_the_models_imports_no_framework() -> None:

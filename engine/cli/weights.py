@@ -13,7 +13,7 @@ from engine.cli.options import Json, PluginFiles, host_of
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(invoke_without_command=True, help="Fetch encoder weights, and list what the cache holds.")
+    group = typer.Typer(invoke_without_command=True, help="Fetch encoder weights (vgg16, vgg16_bn), and list what the cache holds.")
     group.callback()(_list)
     group.command("fetch")(_fetch)
     app.add_typer(group, name="weights")
@@ -42,8 +42,11 @@ def _list(context: typer.Context, as_json: Json = False) -> None:
 
 def _fetch(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The model: vgg16 is the encoder that losses look through.")],
+    name: Annotated[str, typer.Argument(help="The model: vgg16 or vgg16_bn, the encoders that losses look through.")],
     file: Annotated[Path | None, typer.Option(help="Take them from this file; its sum must be a published one.")] = None,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Take the file of another sum too, if its names and shapes are those of published weights.")
+    ] = False,
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but where the weights are.")] = False,
     as_json: Json = False,
@@ -52,6 +55,6 @@ def _fetch(
     from engine.weights import fetch_weights, list_cached, tell
 
     model = host_of(context, plugin).make_model(name)
-    path = fetch_weights(model, file=file, report=(lambda line: None) if quiet else tell)
+    path = fetch_weights(model, file=file, unchecked=unchecked, report=(lambda line: None) if quiet else tell)
     (kept,) = [c for c in list_cached() if c.path == path]
     print(json.dumps({"model": kept.model, "path": str(path), "origin": kept.origin, "bytes": kept.size}, indent=2) if as_json else path)

@@ -2,10 +2,10 @@
 
 from engine import Model, hookimpl
 from engine.models.reconet import ReCoNet
-from engine.models.vgg16 import VGG16
+from engine.models.vgg import VGG16, VGG16BN
 
 
 @hookimpl
 def engine_register_models() -> list[type[Model]]:
     """The models of this package."""
-    return [ReCoNet, VGG16]
+    return [ReCoNet, VGG16, VGG16BN]
