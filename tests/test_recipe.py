@@ -150,6 +150,23 @@ def test_shipped_recipes_are_without_fault(tmp_path: Path) -> None:
         assert tuple(loss.name for loss in checked.losses.values()) == summary.losses
 
 
+@pytest.mark.parametrize(
+    ("name", "encoder", "content", "style"), [("reconet_candy_ascend", "vgg16", 1e5, 1e3), ("reconet_candy_vgg16_bn", "vgg16_bn", 1e5, 1e5)]
+)
+def test_the_loss_weights_that_others_publish(name: str, encoder: str, content: float, style: float) -> None:
+    checked = load_recipe(name, (), load_plugins(), backend="torch")
+    assert checked.encoder is not None
+    assert checked.encoder.name == encoder
+    weights = {label: loss.weight for label, loss in checked.losses.items()}
+    temporal = {"feature_temporal": 1e5, "output_temporal": 2e5}
+    assert weights == {"content": content, "style": style, "total_variation": 1e-5} | temporal
+    assert (checked.recipe.optimiser.learning_rate, checked.recipe.optimiser.decay, checked.recipe.batch) == (1e-3, 0, 2)
+
+
+def test_the_recipe_for_ascend_asks_for_it() -> None:
+    assert read_recipe(find_recipe("reconet_candy_ascend")).root.plain()["backend"] == {"name": "mindspore", "device": "ascend"}
+
+
 def test_a_path_wins_over_a_shipped_name(recipe_folder: Path, recipe_host: PluginHost) -> None:
     shipped = next(iter(list_recipes())).name
     (recipe_folder / shipped).write_text(GOOD.replace("pictures", "r/pictures").replace("clips", "r/clips"))
