@@ -72,9 +72,11 @@ def equal(found: Style, expected: Style) -> bool:
     return same and (found.info, found.network, set(found.weights)) == (expected.info, expected.network, set(expected.weights))
 
 
-def test_there_are_80_published_names() -> None:
+def test_a_file_of_the_80_published_names_has_the_published_size(tmp_path: Path) -> None:
     assert len(mindspore_names(48, 4)) == 80
     assert len(pytorch_names(48, 4)) == 54
+    write_ckpt(tmp_path / "a.ckpt", {name: np.zeros(shape, np.float32) for name, shape in mindspore_names(48, 4).items()})
+    assert (tmp_path / "a.ckpt").stat().st_size == 12_414_563
 
 
 WRITERS: dict[str, Callable[[Path, dict[str, Array]], None]] = {

@@ -62,8 +62,8 @@ class Publisher:
 
 
 @contextmanager
-def publishing() -> Iterator[Publisher]:
-    """``good.ckpt`` as it should be; ``wrong``, ``short``, ``huge``, ``silent``, ``moved`` as they are called; the rest 404."""
+def publishing(content: bytes = CONTENT) -> Iterator[Publisher]:
+    """``good.ckpt`` of this content; ``wrong``, ``short``, ``huge``, ``silent``, ``moved`` as they are called; the rest 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -77,7 +77,7 @@ def publishing() -> Iterator[Publisher]:
             self.send_response(302 if name == "moved" else 200)
             if name == "moved":
                 self.send_header("Location", "/models/good.ckpt")
-            body = CONTENT.replace(b"Conv_0", b"Conv_1") if name == "wrong" else b"" if name in {"huge", "moved"} else CONTENT
+            body = content.replace(b"Conv_0", b"Conv_1") if name == "wrong" else b"" if name in {"huge", "moved"} else content
             self.send_header("Content-Length", str(3 << 30 if name == "huge" else len(body)))
             self.end_headers()
             self.wfile.write(body[: len(body) // 2] if name == "short" else body)
