@@ -12,7 +12,7 @@ from tiny import write_tiny
 
 from engine.cli import main
 
-HEAVY = ("torch", "mindspore", "openvino", "jax", "cv2", "av")
+HEAVY = ("torch", "mindspore", "openvino", "onnx", "onnxruntime", "jax", "cv2", "av")
 WATCH = """
 import sys
 from engine.cli import main

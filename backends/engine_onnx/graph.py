@@ -30,6 +30,8 @@ NAMES = {element: name for name, element in ELEMENTS.items()}
 REDUCED = ("float16", "bfloat16")
 FLOATS = (*REDUCED, "float32")
 LAST = 2**63 - 1
+INFERRED_AS = {"GreaterOrEqual": "Greater", "LessOrEqual": "Less"}
+"""Operators that ONNX defines by others, of whose type onnx 1.17 knows nothing."""
 
 Size: TypeAlias = "int | Value"
 """A number of elements; an int64 scalar of the graph where it is free."""
@@ -44,7 +46,7 @@ class Value:
     """None where a size is free or not known before the graph runs."""
     op: str = ""
     """ONNX's operator; empty for constants and inputs."""
-    inputs: tuple[Value | None, ...] = ()
+    inputs: tuple[Value | None, ...] = field(default=(), repr=False)
     """None for an optional input left out."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     array: Array | None = field(default=None, repr=False)
@@ -251,13 +253,14 @@ def _infer(op: str, inputs: Sequence[Value | None], attributes: Mapping[str, Any
     types = {name: helper.make_tensor_type_proto(ELEMENTS[x.dtype], list(x.sizes)) for name, x in given.items()}
     small = {name: x.array for name, x in given.items() if x.array is not None and x.array.size <= 16}
     data = {name: numpy_helper.from_array(array, name) for name, array in small.items()}
-    schema = onnx.defs.get_schema(op, OPSET)
-    made = helper.make_node(op, names, ["y"], **attributes)
+    known = INFERRED_AS.get(op, op)
+    schema = onnx.defs.get_schema(known, OPSET)
+    made = helper.make_node(known, names, ["y"], **attributes)
     try:
         found = shape_inference.infer_node_outputs(
             schema, made, types, data, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
-    except shape_inference.InferenceError as error:
+    except (shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         shapes = ", ".join(f"{x.dtype} {x.sizes}" for x in given.values())
         raise EngineError(f"the ONNX operator {op} does not fit {shapes}: {error}") from None
     tensor = found["y"].tensor_type

@@ -107,7 +107,7 @@ class OnnxOps:
         left, right, top, bottom = sides
         if all(isinstance(side, int) and not side for side in sides):
             return x
-        return node("Pad", x, vector([top, left, bottom, right]), None, vector([2, 3]), mode=mode)
+        return node("Pad", x, vector([0, 0, top, left, 0, 0, bottom, right]), mode=mode)
 
     def pad_to_multiple(self, x: Value, multiple: int) -> Value:
         _, _, h, w = self.shape(x)
@@ -118,12 +118,11 @@ class OnnxOps:
         return x[:, :, :h, :w]
 
     def resize(self, x: Value, size: tuple[int, int], mode: ResizeMode) -> Value:
-        if mode == "nearest":  # Resize would round the ratio of the sizes to float32 first
-            _, _, h, w = self.shape(x)
-            rows = node("Gather", x, _sources(h, size[0]), axis=2)
-            return node("Gather", rows, _sources(w, size[1]), axis=3)
-        sizes = vector(size)
-        return node("Resize", x, None, None, sizes, axes=[2, 3], mode="linear", coordinate_transformation_mode="half_pixel")
+        n, c, h, w = self.shape(x)
+        if mode == "bilinear":
+            return node("Resize", x, None, None, vector([n, c, *size]), mode="linear", coordinate_transformation_mode="half_pixel")
+        rows = node("Gather", x, _sources(h, size[0]), axis=2)  # Resize would round the ratio of the sizes to float32 first
+        return node("Gather", rows, _sources(w, size[1]), axis=3)
 
     def upsample(self, x: Value, factor: int, mode: UpsampleMode) -> Value:
         kind, place = ("nearest", "asymmetric") if mode == "nearest" else ("linear", "half_pixel" if mode == "bilinear" else "asymmetric")
