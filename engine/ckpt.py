@@ -14,7 +14,7 @@ import numpy as np
 from engine.errors import EngineError
 from engine.ops import Array
 
-_MAX_FIELDS = 1_000_000  # a checkpoint of 80 tensors has about 800
+_MAX_FIELDS = 300_000  # a checkpoint of 80 tensors has about 800
 _MAX_NAME = 512
 _MAX_DIMENSIONS = 32
 _SLICE = 512 << 20  # MindSpore divides what is longer among entries of one name

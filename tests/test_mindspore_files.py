@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from installed import BACKENDS
-from test_foreign import mindspore_names
+from reconet_names import mindspore_names
 from typer.testing import CliRunner
 
 from engine import Array

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from installed import BACKENDS
+from reconet_names import pytorch_names
 
 from engine import Array, EngineError
+from engine.foreign import export_style, import_style
 from engine.pth import read_remark, write_pth
 from engine.published import read_arrays
 
@@ -71,3 +75,57 @@ def test_a_remark_is_read_back_and_a_strangers_is_bounded(tmp_path: Path) -> Non
     (tmp_path / "c.pth").write_bytes(content)
     with pytest.raises(EngineError, match="damaged"):
         read_remark(tmp_path / "c.pth", "remark", 4)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Any]:
+    """A state dict of the PyTorch code's names that keeps activations in range."""
+    rng, found = np.random.default_rng(5), {}
+    for name, shape in pytorch_names(8, 2).items():
+        x = rng.normal(size=shape) * (np.prod(shape[1:]) ** -0.5 if len(shape) == 4 else 0.4)
+        x += name.endswith("layers.1.weight") and len(shape) == 1  # norms turn around one
+        found[name] = torch.from_numpy(x.astype(np.float32))
+    return found
+
+
+def paint_plainly(state: dict[str, Any], image: Array) -> Array:
+    """The network of the PyTorch code in torch's own functions, float64: uint8 (h, w, 3) in, grey levels out."""
+    functional = torch.nn.functional
+
+    def block(x: Any, name: str, stride: int = 1) -> Any:
+        weight, bias = (state[f"{name}.layers.0.layers.1.{part}"].double() for part in ("weight", "bias"))
+        x = functional.conv2d(functional.pad(x, [weight.shape[2] // 2] * 4, "reflect"), weight, bias, stride)
+        if f"{name}.layers.1.weight" not in state:
+            return x.tanh()
+        return functional.instance_norm(x, weight=state[f"{name}.layers.1.weight"].double(), bias=state[f"{name}.layers.1.bias"].double())
+
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].double() / 127.5 - 1
+    for i, stride in enumerate((1, 2, 2)):
+        x = block(x, f"encoder.layers.{i}", stride).relu()
+    for i in (3, 4):
+        x = (x + block(block(x, f"encoder.layers.{i}.branch.0").relu(), f"encoder.layers.{i}.branch.1")).relu()
+    for i in (1, 3):
+        x = block(functional.interpolate(x, scale_factor=2), f"decoder.layers.{i}").relu()
+    painted: Array = ((block(x, "decoder.layers.4")[0].permute(1, 2, 0) + 1) * 127.5).numpy()
+    return painted
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_state_dict_of_the_pytorch_code_paints_what_its_weights_say(
+    tmp_path: Path, state: dict[str, Any], zipped: bool, backend: str
+) -> None:
+    torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    image = np.random.default_rng(6).integers(0, 256, (20, 28, 3), np.uint8)
+    expected = paint_plainly(state, image)
+    assert expected.std() > 20
+    painted = import_style(tmp_path / "a.pth").paint(image, backend=backend, device="cpu", precision="float32")
+    assert np.abs(painted - expected).max() <= 1
+
+
+def test_what_is_exported_is_exactly_that_state_dict(tmp_path: Path, state: dict[str, Any]) -> None:
+    torch.save(state, tmp_path / "a.pth")
+    export_style(import_style(tmp_path / "a.pth"), tmp_path / "b.pth", "pth")
+    found = torch.load(tmp_path / "b.pth", weights_only=True)
+    assert set(found) == set(state)
+    assert all(torch.equal(found[name], x) for name, x in state.items())
