@@ -1,0 +1,99 @@
+"""The settings of the MindSpore backend, and which device and precision they come to; mindspore is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from engine import Array, Backend, DType, EngineError, NativeLayers, Network, Painter, Tensor, Trainer, TrainingPlan
+
+if TYPE_CHECKING:
+    from engine_mindspore.ops import MindSporeOps
+
+_TARGETS = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
+
+
+class MindSporeBackend(Backend):
+    """MindSpore on a CPU, an NVIDIA card or an Ascend one."""
+
+    name = "mindspore"
+    package = "mindspore"
+    install = "pip install 'styleengine[mindspore]'"
+    priority = 1
+    devices = ("cpu", "gpu", "ascend")
+
+    @cached_property
+    def ops(self) -> MindSporeOps:
+        target = self._target  # the device is set before anything is computed
+        from engine_mindspore.ops import MindSporeOps
+
+        return MindSporeOps(target)
+
+    @property
+    def native(self) -> NativeLayers:
+        from engine_mindspore.layers import NATIVE
+
+        return NATIVE
+
+    def describe(self) -> dict[str, str]:
+        import mindspore as ms
+
+        device = self._target.lower() + (f":{self._number}" if self._target != "CPU" else "")
+        return {
+            "backend": self.name,
+            "framework": "mindspore",
+            "version": ms.__version__,
+            "device": device,
+            "precision": self._precision,
+        }
+
+    def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
+        import mindspore as ms
+
+        tensors = [self.ops.asarray(x) for x in inputs]
+        value, gradients = ms.value_and_grad(lambda *x: function(*x), tuple(range(len(tensors))))(*tensors)
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)  # of one input MindSpore gives it bare
+        return float(value.asnumpy()), [self.ops.to_numpy(x) for x in gradients]
+
+    def trainer(self, plan: TrainingPlan) -> Trainer:
+        from engine_mindspore.trainer import MindSporeTrainer
+
+        return MindSporeTrainer(self.ops, plan, self._precision, self.native)
+
+    def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
+        from engine_mindspore.painter import MindSporePainter
+
+        return MindSporePainter(self.ops, network, weights, self._precision, self.native)
+
+    @property
+    def _number(self) -> int:
+        return int(self.device.partition(":")[2] or 0)
+
+    @cached_property
+    def _target(self) -> str:
+        import mindspore as ms
+
+        kind = self.device.partition(":")[0]
+        there = [target for target in ("Ascend", "GPU") if ms.hal.is_available(target)]
+        target = _TARGETS[kind] if kind != "auto" else (there or ["CPU"])[0]
+        if target != "CPU" and target not in there:
+            allowed = ", ".join(["auto", "cpu", *(name for name, of in _TARGETS.items() if of in there)])
+            raise EngineError(f"this MindSpore finds no {target} device", allowed=allowed, remedy="Is its plugin for that device installed?")
+        if target != "CPU" and self._number >= ms.hal.device_count(target):
+            count = ms.hal.device_count(target)
+            raise EngineError(f"MindSpore finds no {target} device number {self._number}", allowed=f"0 to {count - 1}")
+        try:
+            ms.set_device(target, self._number)
+        except RuntimeError as error:
+            raise EngineError(
+                f"MindSpore uses one device in a process, and cannot change to {target}:{self._number} ({str(error).splitlines()[0]})",
+                remedy="Paint or train on the other device in a process of its own.",
+            ) from None
+        return target
+
+    @cached_property
+    def _precision(self) -> DType:
+        if self._target == "CPU" and self.precision not in ("auto", "float32"):
+            raise EngineError(f"MindSpore has no {self.precision} on a CPU", allowed="auto, float32")
+        return "float32" if self.precision == "auto" else self.precision
