@@ -32,9 +32,9 @@ class MindSporeBackend(Backend):
 
     @property
     def native(self) -> NativeLayers:
-        from engine_mindspore.layers import NATIVE
+        from engine_mindspore.layers import CARD, CPU
 
-        return NATIVE
+        return CPU if self._target == "CPU" else CARD
 
     def describe(self) -> dict[str, str]:
         import mindspore as ms

