@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from known_differences import KNOWN_DIFFERENCES
 from recipe_texts import GOOD
 
 from engine import Array, EngineError
@@ -15,6 +16,20 @@ from engine.weights import load_weights
 
 settings.register_profile("engine", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("engine")
+
+COLLECTED = pytest.StashKey[list[str]]()
+"""``file::function[case]`` of every test that was collected, whether it is to run or not."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What the list of known differences names must fail."""
+    known = {f"{entry.test}[{entry.case}]": entry.reason for entry in KNOWN_DIFFERENCES}
+    names = [f"{item.path.name}::{item.name}" for item in items]
+    config.stash[COLLECTED] = names
+    for item, name in zip(items, names, strict=True):
+        if name in known:
+            item.add_marker(pytest.mark.xfail(strict=True, reason=known[name]))
 
 
 @pytest.fixture(scope="session")

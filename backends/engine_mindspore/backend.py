@@ -75,14 +75,15 @@ class MindSporeBackend(Backend):
         import mindspore as ms
 
         kind = self.device.partition(":")[0]
-        there = [target for target in ("Ascend", "GPU") if ms.hal.is_available(target)]
+        counts = {} if kind == "cpu" else {target: _count(target) for target in ("Ascend", "GPU")}
+        there = [target for target, count in counts.items() if count]
         target = _TARGETS[kind] if kind != "auto" else (there or ["CPU"])[0]
         if target != "CPU" and target not in there:
             allowed = ", ".join(["auto", "cpu", *(name for name, of in _TARGETS.items() if of in there)])
-            raise EngineError(f"this MindSpore finds no {target} device", allowed=allowed, remedy="Is its plugin for that device installed?")
-        if target != "CPU" and self._number >= ms.hal.device_count(target):
-            count = ms.hal.device_count(target)
-            raise EngineError(f"MindSpore finds no {target} device number {self._number}", allowed=f"0 to {count - 1}")
+            remedy = "Is its plugin for that device installed?"
+            raise EngineError(f"this MindSpore finds no {target} device", allowed=allowed, remedy=remedy)
+        if target != "CPU" and self._number >= counts[target]:
+            raise EngineError(f"MindSpore finds no {target} device number {self._number}", allowed=f"0 to {counts[target] - 1}")
         try:
             ms.set_device(target, self._number)
         except RuntimeError as error:
@@ -97,3 +98,13 @@ class MindSporeBackend(Backend):
         if self._target == "CPU" and self.precision not in ("auto", "float32"):
             raise EngineError(f"MindSpore has no {self.precision} on a CPU", allowed="auto, float32")
         return "float32" if self.precision == "auto" else self.precision
+
+
+def _count(target: str) -> int:
+    """How many devices of that kind MindSpore can use."""
+    import mindspore as ms
+
+    try:  # `is_available` would log two warnings about each kind that is missing
+        return int(ms.hal.device_count(target))
+    except (ValueError, RuntimeError):  # the plugin for it could not be loaded, or its driver does not answer
+        return 0
