@@ -47,6 +47,8 @@ class Network:
     low: float = -1.0
     high: float = 1.0
     """What black and white are in the image inputs, and in the image outputs."""
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of a part that :meth:`cut` made, (height, width) of its inputs where the image has 256x256; they may differ."""
 
     def __post_init__(self) -> None:
         known = set(self.inputs)
@@ -82,9 +84,33 @@ class Network:
         taps = {tap: name for tap, name in self.taps.items() if name in needed}
         return replace(self, nodes=tuple(reversed(kept)), outputs=outputs, taps=taps)
 
+    def cut(self, at: Collection[str]) -> tuple[Network, ...]:
+        """Networks that come to the same when run one after another: a new one begins at each of the named nodes.
+
+        What a part reads of an earlier one is an input of it, and an output there, under the node's name. Taps are left out.
+        """
+        pieces: list[list[Node]] = [[]]
+        for node in self.nodes:
+            if node.name in at and pieces[-1]:
+                pieces.append([])
+            pieces[-1].append(node)
+        shapes = self.shapes(256, 256)
+        parts, wanted = [], set(self.outputs)
+        for piece in reversed(pieces):
+            made = [node.name for node in piece]
+            reads = dict.fromkeys(name for node in piece for name in node.inputs if name not in made)
+            outputs = tuple(name for name in made if name in wanted)
+            inputs = {name: shapes[name][0] for name in reads}
+            sizes = {name: (shapes[name][1], shapes[name][2]) for name in reads}
+            parts.append(Network(inputs, tuple(piece), outputs, {}, self.low, self.high, sizes))
+            wanted.update(reads)
+        return tuple(reversed(parts))
+
     def shapes(self, height: int, width: int) -> dict[str, Shape]:
         """(c, h, w) of every input and node for an image of that size; an :class:`EngineError` where it is too small."""
-        shapes: dict[str, Shape] = {name: (c, height, width) for name, c in self.inputs.items()}
+        if self.sizes and (height, width) != (256, 256):
+            raise EngineError("a part of a network knows its shapes for an image of 256x256 alone")
+        shapes: dict[str, Shape] = {name: (c, *self.sizes.get(name, (height, width))) for name, c in self.inputs.items()}
         for node in self.nodes:
             try:
                 shapes[node.name] = node.layer.shape(*(shapes[name] for name in node.inputs))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from installed import BACKENDS, backend
+from installed import BACKENDS, HOST, backend
 
 from engine import (
     Add,
@@ -157,6 +157,31 @@ def test_prune_keeps_what_is_needed_and_no_more() -> None:
 def test_prune_of_what_is_not_there() -> None:
     with pytest.raises(EngineError, match=r"no tap or node is called 'deep'.*allowed: early, features"):
         small().prune(["deep"])
+
+
+@given(data=st.data())
+@settings(max_examples=25)
+def test_parts_run_one_after_another_come_to_the_same(data: st.DataObject) -> None:
+    network = HOST.make_model("reconet", {"width": 2, "residual_blocks": 1}).network()
+    at = data.draw(st.sets(st.sampled_from([node.name for node in network.nodes])))
+    weights, image = network.initial_weights(0), draw("an image", (1, 3, 12, 16))
+    parts = network.cut(at)
+    assert [node for part in parts for node in part.nodes] == list(network.nodes)
+    assert {part.nodes[0].name for part in parts} == at | {network.nodes[0].name}
+    assert {name for part in parts for name in part.weight_shapes()} == set(weights)
+    values: dict[str, Array] = {"image": image}
+    for part in parts:
+        values |= part.apply(OracleOps(), weights, {name: values[name] for name in part.inputs})
+    whole = network.apply(OracleOps(), weights, {"image": image})
+    for name in network.outputs:
+        np.testing.assert_array_equal(values[name], whole[name])
+
+
+def test_a_part_knows_its_shapes_for_one_size_alone() -> None:
+    *_, last = HOST.make_model("reconet", {"width": 2, "residual_blocks": 1}).network().cut({"decoder.2.conv"})
+    assert last.shapes(256, 256)["decoder.2.conv"] == (3, 256, 256)
+    with pytest.raises(EngineError, match="256x256 alone"):
+        last.shapes(64, 64)
 
 
 def test_apply_returns_outputs_and_what_is_kept() -> None:

@@ -8,6 +8,8 @@ from itertools import count
 import mindspore as ms
 from mindspore import Tensor
 
+from engine_mindspore.tracing import quick_recording
+
 _numbers = count()
 
 
@@ -25,13 +27,15 @@ class Compiled:
         self._traced = self._trace()
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        result = self._traced(*tensors)
+        with quick_recording():
+            result = self._traced(*tensors)
         self._raise()
         return result if isinstance(result, tuple) else (result,)
 
     def value_and_grad(self, variables: int, *tensors: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The results, and the gradient of the first of them, a scalar, by each of the first ``variables`` tensors."""
-        result, gradients = ms.value_and_grad(self._traced, tuple(range(variables)), has_aux=True)(*tensors)
+        with quick_recording():
+            result, gradients = ms.value_and_grad(self._traced, tuple(range(variables)), has_aux=True)(*tensors)
         self._raise()
         return result, gradients if isinstance(gradients, tuple) else (gradients,)  # of one variable MindSpore gives it bare
 
@@ -46,7 +50,8 @@ class Compiled:
         # MindSpore keeps graphs by name and id(), and an id comes back after collection; and a name that a tensor has as an
         # attribute would make it take the first argument for `self`.
         traced.__name__ = f"engine_compiled_{next(_numbers)}"
-        return ms.jit(traced, capture_mode="trace")
+        compiled: Callable[..., tuple[Tensor, ...]] = ms.jit(traced, capture_mode="trace")
+        return compiled
 
     def _raise(self) -> None:
         if self._fault is not None:

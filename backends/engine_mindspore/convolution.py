@@ -7,16 +7,41 @@ from mindspore import ops as mo
 
 from engine_mindspore.slicing import narrow
 
+MOST_ELEMENTS = 2**23
+"""What one product may read and write beside its image, 32 MiB in float32; a larger image is computed in bands."""
+
 
 def convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
     """Cross-correlate (n, i, h, w), already padded, with (o, i/groups, k, k), image by image."""
-    o, per_group, k, _ = weight.shape
+    o, c, k, _ = weight.shape
     if groups > 1:
         return _grouped(x, weight, stride, groups)
-    # What is written beside the product decides: k * k copies of the inputs, or k of them and k of the outputs, twice.
-    form = _by_rows if stride == 1 and k > 1 and k * per_group > per_group + 2 * o else _by_windows
-    images = [form(narrow(x, 0, i, 1), weight, stride) for i in range(x.shape[0])]
+    form = _by_rows if _rows_are_less(o, c, k, stride) else _by_windows
+    height, width = ((size - k) // stride + 1 for size in x.shape[2:])
+    rows = band_rows(o, c, k, stride, height, width)
+    images = []
+    for i in range(x.shape[0]):
+        image = narrow(x, 0, i, 1)
+        starts = range(0, height, rows)
+        bands = [form(narrow(image, 2, y * stride, (min(rows, height - y) - 1) * stride + k), weight, stride) for y in starts]
+        images.append(bands[0] if len(bands) == 1 else mo.concat(bands, 2))
     return images[0] if len(images) == 1 else mo.concat(images, 0)
+
+
+def band_rows(o: int, c: int, k: int, stride: int, height: int, width: int) -> int:
+    """How many rows of an output of that size are computed at once, so that all bands are about equally high."""
+    written = _by_rows_written(o, c, k) if _rows_are_less(o, c, k, stride) else c * k * k
+    bands = -(-written * height * width // MOST_ELEMENTS)
+    return -(-height // bands)
+
+
+def _rows_are_less(o: int, c: int, k: int, stride: int) -> bool:
+    """Whether :func:`_by_rows` can be used and writes less beside the product, which decides about the time."""
+    return stride == 1 and k > 1 and _by_rows_written(o, c, k) < c * k * k
+
+
+def _by_rows_written(o: int, c: int, k: int) -> int:
+    return k * c + 2 * k * o
 
 
 def _by_windows(x: Tensor, weight: Tensor, stride: int) -> Tensor:

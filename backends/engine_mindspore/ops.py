@@ -99,7 +99,7 @@ class MindSporeOps:
         return mo.transpose(x, tuple(axes))
 
     def concat(self, xs: Sequence[Tensor], axis: int) -> Tensor:
-        return mo.concat(list(xs), axis)
+        return mo.concat(list(xs), axis) if len(xs) > 1 else xs[0]  # the gradient of one alone is compiled with a warning
 
     def matmul(self, x: Tensor, y: Tensor) -> Tensor:
         return mo.matmul(x, y)
@@ -165,9 +165,13 @@ class MindSporeOps:
 
 def _lerp_after(x: Tensor, axis: int, factor: int) -> Tensor:
     """Along ``axis`` read at i / factor, between an element and the one after it, the last one repeated."""
+    if factor == 1:
+        return x
     size = x.shape[axis]
     following = mo.concat([narrow(x, axis, 1, size - 1), narrow(x, axis, size - 1, 1)], axis) if size > 1 else x
     parts = [x + (following - x) * (k / factor) for k in range(factor)]
-    shape = list(x.shape)
+    apart, shape = list(x.shape), list(x.shape)
+    apart.insert(axis + 1, 1)
     shape[axis] = size * factor
-    return mo.stack(parts, axis + 1).reshape(shape)
+    # Not `stack`: its gradient brings a compiled graph down (MindSpore 2.10).
+    return mo.concat([part.reshape(apart) for part in parts], axis + 1).reshape(shape)

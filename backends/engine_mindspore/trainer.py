@@ -23,6 +23,7 @@ class MindSporeTrainer:
         self._adam = Adam(plan.learning_rate, plan.betas, plan.eps, plan.steps, plan.decay)
         self._scale = LossScale() if precision == "float16" else None
         self._steps = 0
+        self._weights: dict[str, Tensor]
         self._load(plan.weights)
         self._m = {name: ops.zeros_like(x) for name, x in self._weights.items()}
         self._v = {name: ops.zeros_like(x) for name, x in self._weights.items()}

@@ -1,0 +1,39 @@
+"""MindSpore's recorder, without what it writes down for its own developers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mindspore.graph import jit_trace
+
+
+class _Recorder(jit_trace.TraceJitContext):  # type: ignore[misc]  # mindspore ships no types
+    """Records operators as its parent does, but prints no tensor into a debug message that nobody reads."""
+
+    def run_op(self, prim: Any, prim_res: Any, *args: Any) -> Any:
+        prim_res, files, lines, args = self.args_preprocess(prim.name, prim_res, *args)
+        jit_trace.tr.get_instance().new_node(prim, (prim_res, files, lines, False), *args)
+        return prim_res
+
+    def prepare_op(self, prim_name: str, prim_res: Any, *args: Any) -> Any:
+        return self.args_preprocess(prim_name, prim_res, *args)
+
+
+@contextmanager
+def quick_recording() -> Iterator[None]:
+    """While functions are traced: no source line is looked up and no tensor printed for every single operator.
+
+    MindSpore 2.10 does both, through the whole call stack. That takes most of the time of tracing, and it fails where one of
+    the callers stands in no file: in an interactive session, or in ``python -c``.
+    """
+    kept = jit_trace._trace_jit_context, jit_trace._get_caller_lines
+    jit_trace._trace_jit_context, jit_trace._get_caller_lines = _RECORDER, lambda: ([__file__], [1])
+    try:
+        yield
+    finally:
+        jit_trace._trace_jit_context, jit_trace._get_caller_lines = kept
+
+
+_RECORDER = _Recorder()
