@@ -57,7 +57,6 @@ _WITHOUT_BFLOAT16 = {
         "ops.interpolate(x, size=(8, 8), mode='bilinear')",
         "Select CPU operator[ResizeBilinearV2] fail! Unsupported data type!",
     ),
-    "stacking": ("ops.stack([x, x], 0)", "Select CPU operator[Stack] fail! Unsupported data type!"),
     "padding with zeros": ("ops.pad(x, (1, 1, 1, 1))", "Select CPU operator[PadV3] fail! Unsupported data type!"),
     "mirroring": ("ops.pad(x, (1, 1, 1, 1), 'reflect')", "For primitive[PadV3], the input argument[x] must be a type of"),
     "gathering": (
@@ -77,8 +76,6 @@ _REDUCED = {
     "max_pool2d kernel=3 2x7x8": "a max pool",
     "upsample2d 3x5x6": "nearest interpolation",
     "upsample2d mode=bilinear 3x5x6": "bilinear interpolation",
-    "upsample2d mode=bilinear_asymmetric 3x5x6": "stacking",
-    "upsample2d factor=3 mode=bilinear_asymmetric 1x2x3": "stacking",
     "pad amount=1 3x5x6": "mirroring",
     "pad amount=4 3x5x6": "mirroring",
     "pad amount=2 mode=constant 3x5x6": "padding with zeros",
@@ -137,6 +134,41 @@ assert np.abs(eager).max() > 1
 assert np.abs(compiled).max() > 1, "a gradient of zero"
 """,
             "a gradient of zero",
+        ),
+    ),
+    Trap(
+        backend="mindspore",
+        name="the gradient of stack brings a compiled graph down",
+        avoided="engine_mindspore/ops.py: the asymmetric upsampling concatenates",
+        reproduction=Reproduction(
+            """
+import mindspore as ms
+from mindspore import Tensor, ops
+def stacked(x):
+    return (ops.stack([x, x * 2], 1) ** 2).sum()
+gradient = ms.grad(ms.jit(stacked, capture_mode="trace"))(Tensor([1.0, 2.0]))
+assert gradient.asnumpy().tolist() == [10, 20]
+""",
+            'Bprop "Stack" encounter a problem',
+        ),
+    ),
+    Trap(
+        backend="mindspore",
+        name="the gradient of pad with zeros is garbage, or never ends, when a compiled graph runs again",
+        avoided="engine_mindspore/ops.py: the primitive Pad",
+        reproduction=Reproduction(
+            """
+import faulthandler
+import mindspore as ms
+from mindspore import Tensor, ops
+def padded(x):
+    return ops.square(ops.pad(x, (1, 1, 1, 1))).sum()
+traced = ms.jit(padded, capture_mode="trace")
+faulthandler.dump_traceback_later(20, exit=True)
+for _ in range(4):
+    assert (ms.grad(traced)(ops.ones((1, 1, 3, 3))).asnumpy() == 2).all(), "garbage"
+""",
+            "garbage",
         ),
     ),
     Trap(

@@ -109,14 +109,19 @@ class MindSporeOps:
     ) -> Tensor:
         if self.target != "CPU":
             return mo.conv2d(x, weight, bias, stride, "pad", padding, 1, groups)
-        y = convolve(mo.pad(x, (padding,) * 4) if padding else x, weight, stride, groups)
+        y = convolve(self.pad(x, (padding,) * 4), weight, stride, groups)
         return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
     def max_pool2d(self, x: Tensor, kernel: int, stride: int) -> Tensor:
         return mo.MaxPool(kernel, stride, "valid")(x)  # the gradient of mo.max_pool2d is 90 times slower on a CPU, and quadratic
 
     def pad(self, x: Tensor, sides: tuple[int, int, int, int], mode: PadMode = "constant") -> Tensor:
-        return mo.pad(x, sides, mode) if any(sides) else x
+        if not any(sides):
+            return x
+        if mode == "constant":  # the gradient of `pad` with zeros is garbage when a compiled graph runs again (MindSpore 2.10)
+            left, right, above, below = sides
+            return mo.Pad(((0, 0), (0, 0), (above, below), (left, right)))(x)
+        return mo.pad(x, sides, mode)
 
     def pad_to_multiple(self, x: Tensor, multiple: int) -> Tensor:
         h, w = x.shape[-2:]
