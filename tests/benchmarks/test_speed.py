@@ -56,16 +56,16 @@ def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, s
 
 
 @batch_of
-@channels_wide
+@pytest.mark.parametrize(("channels", "blocks"), [(16, 3), (48, 4)], ids=["16wide", "48wide"])
 @pytest.mark.parametrize("size", ["640x360"])
 @computed
-def test_painted_frame(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
+def test_painted_frame(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, blocks: int, batch: int) -> None:
     width, height = map(int, size.split("x"))
-    network = HOST.make_model("reconet", {"width": channels, "residual_blocks": 3}).network()
+    network = HOST.make_model("reconet", {"width": channels, "residual_blocks": blocks}).network()
     painter = backend(name, precision).painter(network, network.initial_weights(0), batch=batch)
     frames = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
     benchmark.extra_info.update(backend=name, precision=precision, size=size, batch=batch, channels=channels)
-    painted = benchmark.pedantic(lambda: next(painter.paint(iter([frames]))), rounds=20, warmup_rounds=2)
+    painted = benchmark.pedantic(lambda: next(painter.paint(iter([frames]))), rounds=10, warmup_rounds=2)
     assert painted.shape == frames.shape
     assert painted.std() > 0
 
