@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENGINE := $(BIN)/engine
 RUN := runs/demo
 
-.PHONY: demo test check lint bench
+.PHONY: demo test check lint bench parity
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,3 +36,6 @@ check: lint
 
 bench: $(VENV)/ready
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,rounds
+
+parity: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/parity_table.py

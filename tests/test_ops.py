@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 
 import numpy as np
 import pytest
@@ -20,6 +21,11 @@ BACKEND = pytest.mark.parametrize("name", BACKENDS)
 
 def test_torch_is_among_the_backends() -> None:
     assert "torch" in TRAINING  # its absence would turn the comparisons below into nothing, without a failure
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="a machine of one's own may have fewer")
+def test_ci_has_every_backend() -> None:
+    assert {"torch", "mindspore", "onnx"} <= set(BACKENDS)
 
 
 def test_every_operator_has_cases() -> None:

@@ -1,0 +1,154 @@
+"""Parity of the backends: the same style paints the same frame, and the same weights on the same batch take the same step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import pytest
+from installed import BACKENDS, HOST, TRAINING, backend
+
+from engine import Array, Batch, Network, TrainingPlan, load_style
+from engine.images import read_picture, resized
+from engine.loader import read_sample, stack
+from engine.objective import union
+from engine.places import shipped
+from engine.recipe import load_recipe
+from engine.video_reading import VideoReader
+
+PAIRS = pytest.mark.parametrize(("one", "other"), list(combinations(BACKENDS, 2)))
+STEPS = 20
+
+
+@cache
+def frames(width: int, height: int) -> Array:
+    """Two frames of the built-in clip, uint8 (2, h, w, 3)."""
+    with VideoReader(shipped() / "sample.mp4") as video:
+        images = video.frames()
+        return np.stack([resized(next(images).image, max(width, height))[:height, :width] for _ in range(2)])
+
+
+def wide() -> tuple[Network, dict[str, Array]]:
+    """A network as wide as the published one, and with its upsampling."""
+    network = HOST.make_model("reconet", {"width": 48, "residual_blocks": 1, "upsample": "bilinear_asymmetric"}).network()
+    return network, network.initial_weights(7)
+
+
+def painted(name: str, network: Network, weights: dict[str, Array], size: tuple[int, int]) -> Array:
+    given = frames(*size)
+    return next(backend(name).painter(network, weights, batch=len(given)).paint(iter([given])))
+
+
+@cache
+def shipped_style() -> tuple[Network, dict[str, Array]]:
+    style = load_style("reconet_candy")
+    return style.network, dict(style.weights)
+
+
+@PAIRS
+@pytest.mark.parametrize("size", [(160, 90), (101, 55)], ids="{0[0]}x{0[1]}".format)
+def test_the_shipped_style_paints_the_same_frame(one: str, other: str, size: tuple[int, int]) -> None:
+    a, b = (painted(name, *shipped_style(), size).astype(int) for name in (one, other))
+    assert a.shape == (2, size[1], size[0], 3)
+    assert a.std() > 10
+    assert np.abs(a - b).max() <= 1
+
+
+@PAIRS
+def test_a_wide_network_paints_the_same_frame(one: str, other: str) -> None:
+    a, b = (painted(name, *wide(), (48, 32)).astype(int) for name in (one, other))
+    assert a.std() > 1
+    assert np.abs(a - b).max() <= 1
+
+
+@PAIRS
+def test_a_network_runs_to_the_same_numbers(one: str, other: str) -> None:
+    network, weights = shipped_style()
+    image = frames(101, 55).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    (key,) = network.inputs
+    a, b = (backend(name).painter(network, weights).run({key: image})[network.outputs[0]] for name in (one, other))
+    np.testing.assert_allclose(a, b, atol=1 / 255)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_one_painter_paints_sizes_in_turn(name: str) -> None:
+    """Whatever it keeps for a size, it keeps apart from that of another one."""
+    painter = backend(name).painter(*shipped_style(), batch=2)
+    sizes = [(48, 32), (33, 21), (48, 32), (21, 33)]
+    for size in sizes:
+        (found,) = painter.paint(iter([frames(*size)]))
+        np.testing.assert_array_equal(found, painted(name, *shipped_style(), size))
+
+
+def everyday(encoder_weights: dict[str, Array]) -> tuple[TrainingPlan, Iterator[Batch]]:
+    """The everyday recipe on small clips, from the shipped style's weights."""
+    recipe = load_recipe("reconet_candy", ["dataset.width=96", "dataset.height=96"], HOST)
+    assert recipe.encoder is not None
+    needs, (network, weights) = union(recipe.losses), shipped_style()
+    encoder = recipe.encoder.network().prune(dict.fromkeys((*needs.encoder, *needs.frame_encoder)))
+    plan = TrainingPlan(
+        network=network,
+        weights=weights,
+        losses=recipe.losses,
+        encoder=encoder,
+        encoder_weights={name: encoder_weights[name] for name in encoder.weight_shapes()},
+        style=resized(read_picture(recipe.recipe.style.image).rgb, 64),
+        learning_rate=1e-4,
+    )
+    return plan, (stack([read_sample(recipe.dataset, i, needs.frames)], recipe.dataset.name) for i in range(STEPS))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step by the second training backend against the first one's; differences are relative."""
+
+    losses: dict[str, float]
+    gradients: dict[str, float]
+    """Of the norm, by weight; that of a bias before an instance norm, truly zero, of the norm of the convolution's weight."""
+    still: set[str]
+    """Weights that either did not move."""
+
+
+def teacher_forced(plan: TrainingPlan, batches: Iterator[Batch]) -> Iterator[Step]:
+    """Before each step both load the weights and the Adam state that the first one came to."""
+    trainers, beta = [backend(name).trainer(plan) for name in TRAINING[:2]], plan.betas[0]
+    for batch in batches:
+        weights, state = trainers[0].weights(), trainers[0].state()
+        losses, gradients, still = [], [], set()
+        for trainer in trainers:
+            trainer.restore(weights, state)
+            losses.append({label: float(x) for label, x in trainer.step(batch).items()})
+            after = trainer.state()
+            assert int(after["step"]) == int(state["step"]) + 1
+            gradients.append({key: (after[f"adam.m.{key}"] - np.float64(beta) * state[f"adam.m.{key}"]) / (1 - beta) for key in weights})
+            still |= {key for key, x in trainer.weights().items() if np.array_equal(x, weights[key])}
+        norms = {key: float(np.linalg.norm(x)) for key, x in gradients[0].items()}
+        sizes = {key: norms[key.removesuffix("bias") + "weight"] if idle(key) else norm for key, norm in norms.items()}
+        yield Step(
+            {label: abs(losses[1][label] - x) / abs(x) for label, x in losses[0].items()},
+            {key: float(np.linalg.norm(gradients[1][key] - x)) / sizes[key] for key, x in gradients[0].items()},
+            still,
+        )
+
+
+def idle(weight: str) -> bool:
+    """Whether it is the bias of a convolution that an instance norm follows."""
+    return weight.endswith(".bias") and ".conv" in weight and weight != "decoder.2.conv.bias"
+
+
+@pytest.mark.skipif(len(TRAINING) < 2, reason="one training backend")
+def test_every_step_is_the_same_from_the_same_state(encoder_weights: dict[str, Array]) -> None:
+    """Teacher-forced, from the shipped style's weights.
+
+    Those of an untrained network paint a nearly flat grey, where rounding decides which way a ReLU or a max pool goes:
+    torch's own float32 and float64 gradients are 5e-3 apart there, and 2e-5 here.
+    """
+    done = list(teacher_forced(*everyday(encoder_weights)))
+    assert len(done) == STEPS
+    for number, step in enumerate(done):
+        assert {label: error for label, error in step.losses.items() if error > 1e-5} == {}, f"step {number}"
+        assert {key: error for key, error in step.gradients.items() if error > 1e-3} == {}, f"step {number}"
+        assert step.still == set(), f"step {number}"
