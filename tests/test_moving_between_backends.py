@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from installed import TRAINING
+from test_parity import idle
 from tiny import write_tiny
 
 from engine import train
@@ -30,7 +31,7 @@ def engine_after_step(run, step):
 
 @SWITCHES
 def test_a_run_goes_on_on_another_backend(tmp_path: Path, first: str, second: str) -> None:
-    recipe, folder = write_tiny(tmp_path), tmp_path / "run"
+    recipe, folder = write_tiny(tmp_path, preview="{every: 1000}"), tmp_path / "run"
     (tmp_path / "stops.py").write_text(STOPS)
     command = [ENGINE, "train", recipe, "--run-dir", folder, "--backend", first, "--plugin", tmp_path / "stops.py", "-q"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -51,12 +52,12 @@ def test_a_run_goes_on_on_another_backend(tmp_path: Path, first: str, second: st
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "total" in row] == list(range(1, 13))
 
-    whole = train(recipe, backend=first, run_dir=tmp_path / "whole")
-    assert whole.info.backend["backend"] == first
+    whole = train(recipe, backend="torch", run_dir=tmp_path / "whole")
+    assert whole.info.steps == 12
     start = whole.network.initial_weights(0)
     for name, x in whole.weights.items():
         # The bias of a convolution that an instance norm follows has no gradient but rounding, which Adam makes steps of.
-        if name.endswith("conv.bias") and name != "decoder.2.conv.bias":
+        if idle(name):
             continue
         gone = np.linalg.norm(x - start[name])
         assert gone > 0
