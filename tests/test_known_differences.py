@@ -38,7 +38,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         if backend in BACKENDS:
             files[str(folder / f"{i}.py")] = what
             (folder / f"{i}.py").write_text(reproduction.code)
-    done = subprocess.run([sys.executable, "-c", RUNS_ALL, *files], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", RUNS_ALL, *files], cwd=folder, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     failed = json.loads(done.stdout.splitlines()[-1])
     return {what: failed.get(file, "") for file, what in files.items()}
@@ -61,7 +61,7 @@ def test_a_trap_is_still_there(what: str, tmp_path: Path) -> None:
         pytest.skip(f"{backend} is not installed")
     file = tmp_path / "reproduction.py"  # code that MindSpore compiles must stand in a file
     file.write_text(reproduction.code)
-    done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0, RIGHT_NOW
     assert reproduction.said in done.stderr
 
