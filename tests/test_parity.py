@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from installed import BACKENDS, HOST, TRAINING, backend
 
-from engine import Array, Batch, Network, TrainingPlan, load_style
+from engine import Array, Batch, Conv2d, MaxPool2d, Network, ReLU, Tanh, TrainingPlan, load_style
 from engine.images import read_picture, resized
 from engine.loader import read_sample, stack
 from engine.objective import union
@@ -21,6 +21,7 @@ from engine.video_reading import VideoReader
 
 PAIRS = pytest.mark.parametrize(("one", "other"), list(combinations(BACKENDS, 2)))
 STEPS = 20
+several = pytest.mark.skipif(len(TRAINING) < 2, reason="one training backend")
 
 
 @cache
@@ -139,16 +140,50 @@ def idle(weight: str) -> bool:
     return weight.endswith(".bias") and ".conv" in weight and weight != "decoder.2.conv.bias"
 
 
-@pytest.mark.skipif(len(TRAINING) < 2, reason="one training backend")
-def test_every_step_is_the_same_from_the_same_state(encoder_weights: dict[str, Array]) -> None:
-    """Teacher-forced, from the shipped style's weights.
+def without_kinks(network: Network, weights: dict[str, Array]) -> tuple[Network, dict[str, Array]]:
+    """The same network with tanh for ReLU and the mean of each window for its maximum: no rounding decides a way through it."""
+    channels, nodes, added = {name: shape[0] for name, shape in network.shapes(256, 256).items()}, [], {}
+    for node in network.nodes:
+        layer = node.layer
+        if isinstance(layer, ReLU):
+            layer = Tanh()
+        elif isinstance(layer, MaxPool2d):
+            c = channels[node.name]
+            layer = Conv2d(out_channels=c, kernel=layer.kernel, stride=layer.stride, groups=c, bias=False)
+            added[f"{node.name}.weight"] = np.full(layer.weights(c)["weight"], layer.kernel**-2, np.float32)
+        nodes.append(replace(node, layer=layer))
+    return replace(network, nodes=tuple(nodes)), weights | added
 
-    Those of an untrained network paint a nearly flat grey, where rounding decides which way a ReLU or a max pool goes:
-    torch's own float32 and float64 gradients are 5e-3 apart there, and 2e-5 here.
+
+@several
+def test_every_step_is_the_same_from_the_same_state(encoder_weights: dict[str, Array]) -> None:
+    """Teacher-forced: each gradient within 1e-3 of its norm, every weight moves.
+
+    Where no rounding decides which way a ReLU or a max pool goes: these are compared one by one in test_ops.py, and all
+    together in the test below. Losses are small differences here, because tanh is nearly flat for most of an encoder's
+    features; the test below holds them to 1e-5.
     """
-    done = list(teacher_forced(*everyday(encoder_weights)))
+    plan, batches = everyday(encoder_weights)
+    network, weights = without_kinks(plan.network, dict(plan.weights))
+    assert plan.encoder is not None
+    encoder, fixed = without_kinks(plan.encoder, dict(plan.encoder_weights))
+    plan = replace(plan, network=network, weights=weights, encoder=encoder, encoder_weights=fixed)
+    check(list(teacher_forced(plan, batches)), losses=1e-4, gradients=1e-3)
+
+
+@several
+def test_every_step_of_the_everyday_recipe_is_the_same_from_the_same_state(encoder_weights: dict[str, Array]) -> None:
+    """As it is trained, from the shipped style's weights: losses within 1e-5, every weight moves.
+
+    A decision that rounding flips changes a gradient by more than rounding: torch's own float32 and float64 gradients are up
+    to 2e-3 apart in these steps, and 5e-3 from the weights of an untrained network, which paints a nearly flat grey.
+    """
+    check(list(teacher_forced(*everyday(encoder_weights))), losses=1e-5, gradients=3e-2)
+
+
+def check(done: list[Step], losses: float, gradients: float) -> None:
     assert len(done) == STEPS
     for number, step in enumerate(done):
-        assert {label: error for label, error in step.losses.items() if error > 1e-5} == {}, f"step {number}"
-        assert {key: error for key, error in step.gradients.items() if error > 1e-3} == {}, f"step {number}"
+        assert {label: error for label, error in step.losses.items() if error > losses} == {}, f"step {number}"
+        assert {key: error for key, error in step.gradients.items() if error > gradients} == {}, f"step {number}"
         assert step.still == set(), f"step {number}"

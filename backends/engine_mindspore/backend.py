@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import Array, Backend, DType, EngineError, NativeLayers, Network, Painter, Tensor, Trainer, TrainingPlan
 
@@ -37,7 +38,7 @@ class MindSporeBackend(Backend):
         return CPU if self._target == "CPU" else CARD
 
     def describe(self) -> dict[str, str]:
-        import mindspore as ms
+        ms = _mindspore()
 
         device = self._target.lower() + (f":{self._number}" if self._target != "CPU" else "")
         return {
@@ -49,7 +50,7 @@ class MindSporeBackend(Backend):
         }
 
     def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
-        import mindspore as ms
+        ms = _mindspore()
 
         tensors = [self.ops.asarray(x) for x in inputs]
         value, gradients = ms.value_and_grad(lambda *x: function(*x), tuple(range(len(tensors))))(*tensors)
@@ -72,7 +73,7 @@ class MindSporeBackend(Backend):
 
     @cached_property
     def _target(self) -> str:
-        import mindspore as ms
+        ms = _mindspore()
 
         kind = self.device.partition(":")[0]
         counts = {} if kind == "cpu" else {target: _count(target) for target in ("Ascend", "GPU")}
@@ -100,10 +101,17 @@ class MindSporeBackend(Backend):
         return "float32" if self.precision == "auto" else self.precision
 
 
+def _mindspore() -> Any:
+    """MindSpore, told in time to keep the warnings of its compiler to itself; who sets ``GLOG_v`` sees what it asks for."""
+    os.environ.setdefault("GLOG_v", "3")
+    import mindspore
+
+    return mindspore
+
+
 def _count(target: str) -> int:
     """How many devices of that kind MindSpore can use."""
-    import mindspore as ms
-
+    ms = _mindspore()
     try:  # `is_available` would log two warnings about each kind that is missing
         return int(ms.hal.device_count(target))
     except (ValueError, RuntimeError):  # the plugin for it could not be loaded, or its driver does not answer

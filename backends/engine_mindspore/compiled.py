@@ -17,8 +17,8 @@ class Compiled:
     """A function of tensors that gives a tuple of tensors, traced and compiled anew for every combination of shapes and types.
 
     It runs once in Python for each of them, with real values; later calls run the graph alone, so it must be pure.
-    ``ms.jit(capture_mode="bytecode")`` around a gradient gives zeros, and a gradient that is taken *inside* a traced function
-    is kept as a constant (MindSpore 2.10); :meth:`value_and_grad` takes it of the traced one.
+    A gradient that is taken *inside* a traced function is kept as a constant (MindSpore 2.10), so :meth:`value_and_grad` takes it
+    of the traced one; that wants at least two results.
     """
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
