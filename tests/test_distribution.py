@@ -136,7 +136,15 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [PurePosixPath(name) for name in archive.namelist()]
     (about,) = {name.parts[0] for name in names if name.parts[0].endswith(".dist-info")}
-    assert {name.parts[0] for name in names} == {"engine", "engine_mindspore", "engine_onnx", "engine_torch", "engine_losses", "engine_datasets", about}
+    assert {name.parts[0] for name in names} == {
+        "engine",
+        "engine_mindspore",
+        "engine_onnx",
+        "engine_torch",
+        "engine_losses",
+        "engine_datasets",
+        about,
+    }
     assert not [name for name in names if "tests" in name.parts or name.name.startswith("test_")]
     assert {"LICENSE", "NOTICE"} <= {name.name for name in names}
     assert [name for name in names if name.name == "py.typed"]
