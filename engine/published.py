@@ -39,9 +39,12 @@ def read_arrays(path: Path) -> dict[str, Array]:
             if not (start[:4] == b"PK\x03\x04" or is_pickle or is_ckpt(start)):
                 raise EngineError("this is no file of weights", allowed=_KINDS)
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if start[:2] == b"PK":
-                return _read_torch_zip(file, mapped)
-            return _read_pickle(mapped) if is_pickle else read_ckpt(mapped)
+            if not is_pickle and start[:2] != b"PK":
+                return read_ckpt(mapped)
+            arrays = _read_pickle(mapped) if is_pickle else _read_torch_zip(file, mapped)
+            if (claimed := sum(x.nbytes for x in arrays.values())) > size:  # whoever copies them would need so much memory
+                raise EngineError(f"the arrays come to {claimed} bytes and the file has {size}: several share one storage")
+            return arrays
     except EngineError as error:
         raise EngineError(error.problem, where=str(path), allowed=error.allowed) from None
     except OSError as error:

@@ -140,6 +140,8 @@ def judging(path: str | Path) -> Iterator[None]:
         yield
     except EngineError as error:
         raise EngineError(error.problem, where=str(path), allowed=error.allowed, remedy=error.remedy) from None
+    except OSError as error:
+        raise EngineError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise EngineError(f"the description in this style is damaged ({error})", where=str(path)) from None
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from installed import BACKENDS, HOST, TRAINING, backend
 
-from engine import Array, Batch, Conv2d, MaxPool2d, Network, ReLU, Tanh, TrainingPlan, load_style
+from engine import Array, Batch, Conv2d, MaxPool2d, Network, Node, ReLU, Tanh, TrainingPlan, load_style
 from engine.images import read_picture, resized
 from engine.loader import read_sample, stack
 from engine.objective import union
@@ -82,6 +82,26 @@ def test_one_painter_paints_sizes_in_turn(name: str) -> None:
     for size in sizes:
         (found,) = painter.paint(iter([frames(*size)]))
         np.testing.assert_array_equal(found, painted(name, *shipped_style(), size))
+
+
+@pytest.mark.parametrize(("one", "other"), [pair for pair in combinations(BACKENDS, 2) if "mindspore" in pair])
+def test_a_large_picture_is_painted_as_a_small_one(one: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bands of rows that overlap, and a few channels at a time, as MindSpore paints what is large."""
+    monkeypatch.setattr("engine_mindspore.convolution.MOST_ELEMENTS", 2**17)
+    monkeypatch.setattr("engine_mindspore.painter.MOST_IMAGE", 2**13)
+    network = HOST.make_model("reconet", {"width": 8, "residual_blocks": 1}).network()
+    a, b = (painted(name, network, network.initial_weights(7), (101, 55)).astype(int) for name in (one, other))
+    assert a.std() > 1
+    assert np.abs(a - b).max() <= 1
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_what_no_output_needs_is_left_out(name: str) -> None:
+    network = HOST.make_model("reconet", {"width": 4, "residual_blocks": 1}).network()
+    (image,) = network.inputs
+    more = replace(network, nodes=(*network.nodes, Node("dead", Conv2d(out_channels=2), (image,))))
+    found = painted(name, more, more.initial_weights(7), (48, 32))
+    np.testing.assert_array_equal(found, painted(name, network, network.initial_weights(7), (48, 32)))
 
 
 def everyday(encoder_weights: dict[str, Array]) -> tuple[TrainingPlan, Iterator[Batch]]:

@@ -129,3 +129,12 @@ def test_what_is_exported_is_exactly_that_state_dict(tmp_path: Path, state: dict
     found = torch.load(tmp_path / "b.pth", weights_only=True)
     assert set(found) == set(state)
     assert all(torch.equal(found[name], x) for name, x in state.items())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_arrays_that_share_a_storage_come_to_no_more_than_the_file(tmp_path: Path, zipped: bool) -> None:
+    """A small file may claim one storage many times over; copying its arrays would take all the memory there is."""
+    one = torch.ones(1000)
+    torch.save({f"layer{i}": one for i in range(50)}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(EngineError, match=r"the arrays come to 200000 bytes and the file has \d+: several share one storage"):
+        read_arrays(tmp_path / "a.pth")

@@ -44,6 +44,7 @@ class MindSporePainter:
     """
 
     def __init__(self, ops: MindSporeOps, network: Network, weights: Mapping[str, Array], precision: DType, native: NativeLayers) -> None:
+        network = network.prune(network.outputs)  # a part that nobody reads has no output to give
         self._ops, self._network, self._precision = ops, network, precision
         self._from_uint8 = Compiled(lambda frames: (from_uint8(ops, frames, network.low, network.high, precision),))
         self._to_uint8 = Compiled(lambda image: (to_uint8(ops, image, network.low, network.high),))
