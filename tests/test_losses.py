@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from installed import BACKENDS, HOST, TRAINING, backend
+from installed import HOST, TRAINING, backend
 from loss_cases import LAYERS, Case, H, W, cases, flow_of, gram, make
 from pydantic import ValidationError
 
@@ -16,7 +16,7 @@ from engine.testing import GivenClip, OracleOps, draw, numerical_gradient
 OPS = OracleOps()
 CASES = cases()
 EACH = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-BACKEND = pytest.mark.parametrize("name", BACKENDS)
+BACKEND = pytest.mark.parametrize("name", TRAINING)
 
 
 def scalar(case: Case, *variables: Array) -> float:
@@ -87,7 +87,7 @@ def test_wrong_settings_are_refused(name: str, settings: dict[str, Any]) -> None
 
 def test_prepared_gram_matrices() -> None:
     features = {layer: draw(f"style {layer}", (1, *shape)) for layer, shape in LAYERS.items()}
-    for name in BACKENDS:
+    for name in TRAINING:
         ops = backend(name).ops
         prepared = make("style").prepare(ops, {layer: ops.asarray(x) for layer, x in features.items()})
         for layer, x in features.items():
