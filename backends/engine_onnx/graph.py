@@ -201,7 +201,11 @@ def _arithmetic(op: str, x: Any, y: Any) -> Value:
 
 
 def _as_floats(x: Any, y: Any) -> tuple[Any, Any]:
-    return tuple(cast(v, "float32") if isinstance(v, Value) and v.dtype not in FLOATS else v for v in (x, y))  # type: ignore[return-value]  # of two
+    return _as_float(x), _as_float(y)
+
+
+def _as_float(x: Any) -> Any:
+    return cast(x, "float32") if isinstance(x, Value) and x.dtype not in FLOATS else x
 
 
 def _floor_div(x: Any, y: Any) -> Value:
