@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from installed import BACKENDS, TRAINING, backend
 
-from engine import Ops
+from engine import Ops, Tensor
 from engine.testing import OP_CASES, OpCase, OracleOps, draw
 
 METHODS = sorted(name for name in vars(Ops) if not name.startswith("_") and name != "name")
@@ -118,6 +118,21 @@ def test_zero_flow_is_the_identity_at_full_size(name: str) -> None:
     x = draw("a wide image", (1, 3, 360, 640))
     found = ops.to_numpy(ops.warp(ops.asarray(x), ops.asarray(np.zeros((1, 2, 360, 640)))))
     assert found.tobytes() == x.tobytes()
+
+
+def test_warp_reads_the_right_pixel_where_float32_counts_no_further() -> None:
+    """Of a picture of more than 2^24 pixels; on torch alone, since the others are much slower at it."""
+    host, width, found = backend("torch"), 2**23 + 64, []
+    x, cotangent = (np.arange(2 * width, dtype=np.int32).reshape(1, 1, 2, width) % prime for prime in (251, 127))
+    still, held = (host.ops.asarray(array) for array in (np.zeros((1, 2, 2, width)), cotangent))
+
+    def read(x: Tensor) -> Tensor:
+        found.append(host.ops.warp(x, still))
+        return host.ops.sum(found[0] * held)
+
+    _, (by_x,) = host.gradient(read, x)
+    np.testing.assert_array_equal(host.ops.to_numpy(found[0]), x)
+    np.testing.assert_array_equal(by_x, cotangent)
 
 
 @BACKEND

@@ -151,7 +151,8 @@ class TorchOps:
 
         def at(column: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
             inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
-            index = (row.clamp(0, h - 1) * w + column.clamp(0, w - 1)).long().reshape(n, 1, h * w)
+            # Whole numbers before they are multiplied: float32 counts to 2^24, the pixels of a large picture.
+            index = (row.clamp(0, h - 1).long() * w + column.clamp(0, w - 1).long()).reshape(n, 1, h * w)
             return flat.gather(2, index.expand(n, c, h * w)).reshape(n, c, h, w) * inside[:, None]
 
         above_left, above_right = at(left, top), at(left + 1, top)
