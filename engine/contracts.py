@@ -302,6 +302,8 @@ class Backend(Component):
     kind: ClassVar[str] = "backend"
     package: ClassVar[str] = ""
     """The import name of the framework; the engine looks whether it is installed without importing it."""
+    further_packages: ClassVar[tuple[str, ...]] = ()
+    """The import names of what it needs beside its framework, looked for in the same way."""
     install: ClassVar[str] = ""
     """The command that installs it."""
     priority: ClassVar[int] = 0

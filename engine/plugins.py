@@ -145,9 +145,9 @@ class PluginHost:
         """
         chosen = self.pick_backend(device, training=training) if name == "auto" else name
         cls = self.backend_class(chosen)
-        if not is_installed(cls):
+        if absent := missing_package(cls):
             remedy = f"Install it: {cls.install}" if cls.install else ""
-            raise EngineError(f"the backend {chosen!r} needs {cls.package}, which is not installed", remedy=remedy)
+            raise EngineError(f"the backend {chosen!r} needs {absent}, which is not installed", remedy=remedy)
         if training and not cls.trains:
             trainers = ", ".join(other for other in self.names("backend") if self.backend_class(other).trains)
             raise EngineError(
@@ -201,9 +201,18 @@ class PluginHost:
 
 
 def is_installed(cls: type[Backend]) -> bool:
-    """Whether the backend's framework can be imported, found out without importing it."""
+    """Whether all that the backend imports is there, found out without importing it."""
+    return not missing_package(cls)
+
+
+def missing_package(cls: type[Backend]) -> str:
+    """The first of the packages that the backend imports and that is not installed; empty where all are."""
+    return next((name for name in (cls.package, *cls.further_packages) if name and not _is_there(name)), "")
+
+
+def _is_there(package: str) -> bool:
     try:
-        return not cls.package or importlib.util.find_spec(cls.package) is not None
+        return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):  # a package in which it should be is absent or broken
         return False
 

@@ -79,6 +79,8 @@ def _check_backend(cls: type[Backend]) -> None:
         raise EngineError(
             f"{cls.__qualname__} does not define {', '.join(missing)}", remedy="A backend that only paints has trains = False."
         )
+    if not isinstance(cls.further_packages, tuple):
+        raise EngineError(f"{cls.__qualname__}.further_packages is {cls.further_packages!r}", allowed="a tuple of import names")
     if not isinstance(cls.devices, tuple) or not cls.devices or not set(cls.devices) <= {"cpu", "gpu", "ascend"}:
         raise EngineError(f"{cls.__qualname__}.devices is {cls.devices!r}", allowed="a tuple of cpu, gpu, ascend")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from installed import BACKENDS, HOST, backend
-from media import IDENTITY_WEIGHTS, identity_network
+from media import IDENTITY_WEIGHTS, identity_network, identity_style
 
 if "CI" not in os.environ:
     pytest.importorskip("onnx")
@@ -204,11 +206,40 @@ def test_what_it_has_not_is_refused(settings: dict[str, str], said: str) -> None
             use()
 
 
-def test_onnxruntime_without_onnx_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else find(name))
-    with pytest.raises(EngineError, match=r"needs onnx, which is not installed\n  Install it: pip install 'styleengine\[onnx\]'"):
-        HOST.make_backend("onnx").describe()
+def without(folder: Path, packages: set[str], code: str) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in ``folder`` as it runs where these packages are not installed."""
+    hiding = f"""
+import sys
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        if name in {packages}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden)
+"""
+    return subprocess.run([sys.executable, "-c", hiding + code], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("absent", ["onnx", "onnxruntime"])
+def test_one_package_without_the_other_is_no_backend(tmp_path: Path, absent: str) -> None:
+    asks = "from engine.plugins import load_plugins; print(load_plugins().pick_backend())"
+    assert without(tmp_path, {"torch", "mindspore"}, asks).stdout == "onnx\n"
+    assert "EngineError: no backend is installed" in without(tmp_path, {"torch", "mindspore", absent}, asks).stderr
+    if "mindspore" in BACKENDS:  # of less priority
+        assert without(tmp_path, {"torch", absent}, asks).stdout == "mindspore\n"
+
+
+@pytest.mark.parametrize("absent", ["onnx", "onnxruntime"])
+def test_asked_for_by_name_it_says_which_package_is_absent(tmp_path: Path, absent: str) -> None:
+    identity_style(tmp_path / "same.safetensors")
+    before = sorted(tmp_path.iterdir())
+    said = f"error: the backend 'onnx' needs {absent}, which is not installed\n  Install it: pip install 'styleengine[onnx]'\n"
+    commands = ["infer --style same.safetensors --backend onnx -o a.mp4", "styles export same.safetensors --format onnx"]
+    for command in commands:
+        done = without(tmp_path, {absent}, f"from engine.cli import main; main({command.split()})")
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+    doctor = without(tmp_path, {absent}, "from engine.cli import main; main(['doctor', '--json'])")
+    assert json.loads(doctor.stdout)["backends"]["onnx"]["problem"] == f"{absent} is not installed"
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_it_only_paints() -> None:

@@ -365,6 +365,7 @@ def test_a_backend_that_only_paints_says_so(shop: PluginHost) -> None:
         ("", "Made does not define gradient, trainer\n  A backend that only paints has trains = False."),
         (PAINTS.format(devices='"cpu"'), "Made.devices is 'cpu'; allowed: a tuple of cpu, gpu, ascend"),
         (PAINTS.format(devices='("cuda",)'), "Made.devices is ('cuda',); allowed: "),
+        (TRAINS + "\n    further_packages = 'onnx'", "Made.further_packages is 'onnx'; allowed: a tuple of import names"),
     ],
 )
 def test_a_backend_that_contradicts_itself_does_not_load(site: Site, more: str, said: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ class OnnxBackend(Backend):
 
     name = "onnx"
     package = "onnxruntime"
+    further_packages = ("onnx",)
     install = "pip install 'styleengine[onnx]'"
     priority = 5
     trains = False
@@ -67,8 +67,6 @@ class OnnxBackend(Backend):
         export(self.ops, network, weights, self.native, path, pictures=self.export_input == "uint8", metadata=metadata)
 
     def _check(self) -> None:
-        if importlib.util.find_spec("onnx") is None:  # the core has looked for onnxruntime alone
-            raise EngineError("the backend 'onnx' needs onnx, which is not installed", remedy=f"Install it: {self.install}")
         if self.device not in ("auto", "cpu"):
             raise EngineError(f"the onnx backend has no device {self.device!r}", allowed="auto, cpu", remedy="Use --backend torch.")
         if self.precision not in ("auto", "float32"):

@@ -58,11 +58,11 @@ def examine(host: PluginHost) -> dict[str, Any]:
 
 
 def _backend(host: PluginHost, name: str) -> dict[str, Any]:
-    from engine.plugins import is_installed
+    from engine.plugins import missing_package
 
     cls = host.backend_class(name)
-    if not is_installed(cls):
-        return {"usable": False, "problem": f"{cls.package} is not installed", "remedy": cls.install}
+    if absent := missing_package(cls):
+        return {"usable": False, "problem": f"{absent} is not installed", "remedy": cls.install}
     try:
         return {"usable": True, "priority": cls.priority, **host.make_backend(name).describe()}
     except EngineError as error:
