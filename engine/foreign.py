@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.ckpt import write_ckpt
-from engine.contracts import Backend, Layout, Model, PublishedStyle
+from engine.contracts.backend import Backend
+from engine.contracts.model import Layout, Model, PublishedStyle
 from engine.downloads import download
 from engine.errors import EngineError
 from engine.faults import unknown

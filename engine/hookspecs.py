@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, SupportsFloat
 
 import pluggy
 
-from engine.contracts import Backend, Dataset, Loss, Model
+from engine.contracts.backend import Backend
+from engine.contracts.dataset import Dataset
+from engine.contracts.loss import Loss
+from engine.contracts.model import Model
 
 if TYPE_CHECKING:
     import typer

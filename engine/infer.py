@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from engine.contracts import Backend, Painter
+from engine.contracts.backend import Backend, Painter
 from engine.errors import EngineError, RunError
 from engine.images import Picture, read_picture, write_picture
 from engine.jobs import Job, no_such_file

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from engine.contracts import Batch, Dataset, Sample
+from engine.contracts.dataset import Batch, Dataset, Sample
 from engine.errors import EngineError, RunError
 from engine.registration import describe
 

@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from engine.contracts import Batch, Loss, Needs, Prepared, TrainingPlan
+from engine.contracts.backend import TrainingPlan
+from engine.contracts.dataset import Batch
+from engine.contracts.loss import Loss, Needs, Prepared
 from engine.errors import EngineError
 from engine.layers import Weights
 from engine.network import NativeLayers, Network

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from engine.contracts import TrainingPlan
+from engine.contracts.backend import TrainingPlan
 from engine.ops import Array, DType, Ops, Tensor
 
 Flat: TypeAlias = Callable[..., tuple[Tensor, ...]]

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import numpy as np
 
-from engine.contracts import Backend, Painter
+from engine.contracts.backend import Backend, Painter
 from engine.errors import EngineError, RunError
 from engine.network import Network
 from engine.ops import Array

@@ -14,7 +14,11 @@ import pluggy
 from pydantic import ValidationError
 
 from engine.components import Component
-from engine.contracts import KINDS, Backend, Dataset, Loss, Model
+from engine.contracts import KINDS
+from engine.contracts.backend import Backend
+from engine.contracts.dataset import Dataset
+from engine.contracts.loss import Loss
+from engine.contracts.model import Model
 from engine.discovery import Discovered, discover
 from engine.errors import EngineError, RunError
 from engine.faults import explain, unknown

@@ -12,7 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 from engine.components import Component, RecipePath
-from engine.contracts import DEVICE, Backend, Dataset, Loss, Model, Precision
+from engine.contracts.backend import DEVICE, Backend, Precision
+from engine.contracts.dataset import Dataset
+from engine.contracts.loss import Loss
+from engine.contracts.model import Model
 from engine.plugins import PluginHost, load_plugins
 from engine.recipe_check import Checker
 from engine.recipe_source import find_recipe, override, read_recipe

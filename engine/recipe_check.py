@@ -12,7 +12,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ValidationError
 
 from engine.components import Component, recipe_paths
-from engine.contracts import Dataset, Loss, Model
+from engine.contracts.dataset import Dataset
+from engine.contracts.loss import Loss
+from engine.contracts.model import Model
 from engine.errors import EngineError, RecipeError
 from engine.faults import Location, explain
 from engine.plugins import PluginHost

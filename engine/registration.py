@@ -12,7 +12,8 @@ import pluggy
 
 from engine import hookspecs
 from engine.components import Component
-from engine.contracts import KINDS, Backend
+from engine.contracts import KINDS
+from engine.contracts.backend import Backend
 from engine.errors import EngineError
 from engine.faults import unknown
 

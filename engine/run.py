@@ -16,7 +16,8 @@ from typing import Any, SupportsFloat
 import numpy as np
 
 from engine.checkpoint import Checkpoint, load_checkpoint
-from engine.contracts import Backend, Batch, Trainer, TrainingPlan
+from engine.contracts.backend import Backend, Trainer, TrainingPlan
+from engine.contracts.dataset import Batch
 from engine.errors import EngineError, RunError
 from engine.ops import Array
 from engine.plugins import PluginHost

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from engine import places
-from engine.contracts import Batch, Sample, TrainingPlan
+from engine.contracts.backend import TrainingPlan
+from engine.contracts.dataset import Batch, Sample
 from engine.errors import EngineError, RunError
 from engine.files import replacing
 from engine.images import read_picture, resized

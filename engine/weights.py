@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from engine import places
-from engine.contracts import Model, WeightSource
+from engine.contracts.model import Model, WeightSource
 from engine.downloads import download, download_sdist, extract_member, matches_sum, sha256_of
 from engine.errors import EngineError
 from engine.files import replacing

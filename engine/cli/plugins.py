@@ -50,7 +50,7 @@ def _show(
     plugin: PluginFiles = None,
 ) -> None:
     """Show what a component is and what can be set."""
-    from engine.contracts import Backend
+    from engine.contracts.backend import Backend
     from engine.plugins import is_installed
 
     host = host_of(context, plugin)

@@ -1,0 +1,78 @@
+"""What a dataset is, its samples, and a batch of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from engine.components import Component
+from engine.errors import EngineError
+from engine.ops import Array
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of a dataset, oldest frame first.
+
+    frames: uint8 (t, h, w, 3) RGB.
+    flow: float32 (t-1, 2, h, w), pixels (dx, dy): ``flow[k-1]`` leads from a pixel of frame k to where it was in frame
+        k-1, so something that moves right by 3 has dx = -3. Temporal losses need it.
+    mask: float32 (t-1, 1, h, w), with ``flow``: 1 where a pixel of frame k can be traced to k-1.
+    """
+
+    frames: Array
+    flow: Array | None = None
+    mask: Array | None = None
+
+    def check(self, where: str) -> Sample:
+        """Itself, or an :class:`EngineError` that says what does not fit the contract."""
+        t, h, w = self.frames.shape[:3] if self.frames.ndim == 4 else (0, 0, 0)
+        want = {"frames": ((t, h, w, 3), np.uint8), "flow": ((t - 1, 2, h, w), np.float32), "mask": ((t - 1, 1, h, w), np.float32)}
+        if t < 1:
+            raise EngineError(f"frames have shape {self.frames.shape}", where=where, allowed="(t, h, w, 3)")
+        if (self.flow is None) != (self.mask is None):
+            raise EngineError("flow and mask come together or not at all", where=where)
+        for key, (shape, dtype) in want.items():
+            array = getattr(self, key)
+            if array is not None and (array.shape != shape or array.dtype != dtype):
+                raise EngineError(f"{key} is {array.dtype} {array.shape}", where=where, allowed=f"{np.dtype(dtype)} {shape}")
+            if array is not None and not np.isfinite(array).all():
+                raise EngineError(f"{key} holds NaN or infinity", where=where)
+        return self
+
+
+class Dataset(Component):
+    """Clips by index: deterministic, picklable, an :class:`IndexError` at the end.
+
+    All clips have one size; ReCoNet wants sides divisible by 4. The last clip is held out of training, for previews.
+
+    The loader reads samples in several threads at once, so ``__getitem__`` must bear that: what it shares between calls
+    (a cache, an open file) wants a lock, or one for each thread.
+    """
+
+    kind: ClassVar[str] = "dataset"
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many samples."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """The same sample for the same index, always; called from several threads at once."""
+
+    def __iter__(self) -> Iterator[Sample]:  # type: ignore[override]  # pydantic's own goes through the settings
+        """Every sample, in order."""
+        return (self[index] for index in range(len(self)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples stacked: frames (n, t, h, w, 3) uint8, flow (n, t-1, 2, h, w), mask (n, t-1, 1, h, w) float32."""
+
+    frames: Array
+    flow: Array | None = None
+    mask: Array | None = None
