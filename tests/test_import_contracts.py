@@ -16,6 +16,7 @@ BREAKS = {
     "Only a backend may import a framework": ("engine/loader.py", "import torch"),
     "Built-in plugins use the public surface only": ("datasets/engine_datasets/__init__.py", "import engine.errors"),
     "The core reads from top to bottom": ("engine/files.py", "import engine.plugins"),
+    "The contracts read from top to bottom": ("engine/contracts/dataset.py", "import engine.contracts.loss"),
     "Nobody imports a model; models arrive through the hook": ("engine/cli/train.py", "import engine.models.reconet"),
 }
 
