@@ -29,6 +29,8 @@ from engine.weights import tell
 DESCRIPTION = "styleengine"
 """Under this name an exported file carries what its own layout has no place for: a uint8 tensor, in a ``.pth`` a member."""
 OWN_FORMATS = ("ckpt", "pth")
+INPUT = "export_input"
+"""The setting of a backend that says what an exported graph takes."""
 
 
 def import_style(path: Path, host: PluginHost | None = None, *, name: str = "") -> Style:
@@ -47,15 +49,20 @@ def import_style(path: Path, host: PluginHost | None = None, *, name: str = "") 
     return replace(style, info=style.info.model_copy(update={"name": name})) if name else style
 
 
-def export_style(style: Style, path: Path, format: str, host: PluginHost | None = None, *, report: Callable[[str], None] = tell) -> None:
+def export_style(
+    style: Style, path: Path, format: str, host: PluginHost | None = None, *, input: str = "", report: Callable[[str], None] = tell
+) -> None:
     """Write a style for other programs: ``ckpt``, ``pth``, or what an installed backend exports; whole or not at all.
 
+    ``input`` is what the exported graph takes, where the format gives a choice: ``uint8`` or ``float32`` for ``onnx``.
     The names are those of the style's model in that format where it has a layout for it, else our own; the weights, and a
     description that :func:`import_style` finds again, go with them bit for bit.
     """
     host = host or load_plugins()
+    if input and format in OWN_FORMATS:
+        raise _no_input(format, host)
     if format not in OWN_FORMATS:
-        backend = _exporter(format, host)
+        backend = _exporter(format, input, host)
         with replacing(path) as temporary:
             backend.export(style.network, style.weights, temporary, metadata=style.description())
         return
@@ -75,7 +82,7 @@ def export_style(style: Style, path: Path, format: str, host: PluginHost | None 
 
 def export_formats(host: PluginHost) -> tuple[str, ...]:
     """What :func:`export_style` can write here."""
-    classes = [host.backend_class(name) for name in host.names("backend")]
+    classes = _backends(host)
     return (*OWN_FORMATS, *sorted({cls.exports for cls in classes if cls.exports and is_installed(cls)}))
 
 
@@ -169,13 +176,23 @@ def _layout_for(network: Network, format: str, host: PluginHost) -> Layout | Non
     return None
 
 
-def _exporter(format: str, host: PluginHost) -> Backend:
-    classes = [host.backend_class(name) for name in host.names("backend")]
-    writing = [cls for cls in classes if cls.exports == format]
+def _exporter(format: str, input: str, host: PluginHost) -> Backend:
+    writing = [cls for cls in _backends(host) if cls.exports == format]
     if not writing:
         raise EngineError(unknown("format", format, export_formats(host)))
     chosen = max(writing, key=lambda cls: (is_installed(cls), cls.priority))
-    return host.make_backend(chosen.name, device="cpu", precision="float32")
+    if input and INPUT not in chosen.model_fields:
+        raise _no_input(format, host)
+    return host.make_backend(chosen.name, device="cpu", precision="float32", settings={INPUT: input} if input else {})
+
+
+def _no_input(format: str, host: PluginHost) -> EngineError:
+    choosing = sorted({f"--format {cls.exports}" for cls in _backends(host) if cls.exports and INPUT in cls.model_fields})
+    return EngineError(f"the format {format!r} gives no choice of input", where="--input", allowed=", ".join(choosing))
+
+
+def _backends(host: PluginHost) -> list[type[Backend]]:
+    return [host.backend_class(name) for name in host.names("backend")]
 
 
 def _models(host: PluginHost) -> list[type[Model]]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from installed import BACKENDS, HOST, backend
 from media import IDENTITY_WEIGHTS, identity_network, identity_style
+from typer.testing import CliRunner
 
 if "CI" not in os.environ:
     pytest.importorskip("onnx")
@@ -25,6 +27,8 @@ import onnxruntime
 from engine_onnx.session import cores
 
 from engine import Array, Conv2d, EngineError, Layer, Network, Ops, ReLU, Tensor, Upsample2d, Weights, chain
+from engine.cli import make_app
+from engine.style import Style, StyleInfo
 
 SIZES = [(1, 32, 64), (2, 37, 53), (3, 5, 18)]
 """Batch, height, width."""
@@ -96,6 +100,25 @@ def test_an_exported_graph_of_float32_has_the_networks_own_names(tmp_path: Path,
     assert (port.name, port.shape, port.type) == ("image", ["n", 3, "h", "w"], "tensor(float)")
 
 
+@pytest.mark.parametrize("taken", ["", "uint8", "float32"])
+def test_the_command_line_exports_what_takes_either(tmp_path: Path, taken: str) -> None:
+    network, weights = reconet(4, "nearest")
+    Style(StyleInfo(name="waves"), network, weights).save(tmp_path / "waves.safetensors")
+    options = ["-o", str(tmp_path / "a.onnx"), *(["--input", taken] if taken else [])]
+    CliRunner().invoke(make_app(), ["styles", "export", str(tmp_path / "waves.safetensors"), "--format", "onnx", *options])
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"), providers=["CPUExecutionProvider"])
+    (port, *_), torch = session.get_inputs(), backend("torch").painter(network, weights)
+    assert (port.name, port.type) == (("image", "tensor(float)") if taken == "float32" else ("frames", "tensor(uint8)"))
+    for size in SIZES:
+        if taken == "float32":
+            (found,), expected = session.run(None, {"image": images(*size)}), torch.run({"image": images(*size)})["crop"]
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+        else:
+            (found,), (expected,) = session.run(None, {"frames": pictures(*size)}), torch.paint(iter([pictures(*size)]))
+            assert np.abs(found.astype(int) - expected).max() <= 1
+        assert found.shape == expected.shape
+
+
 def test_an_exported_file_says_what_it_is_and_older_programs_read_it(tmp_path: Path) -> None:
     exported(tmp_path / "a.onnx", identity_network(), IDENTITY_WEIGHTS)
     model = onnx.load(tmp_path / "a.onnx")
@@ -115,6 +138,35 @@ def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot write here"):
         onnx_backend.export(identity_network(), IDENTITY_WEIGHTS, tmp_path / "absent/a.onnx", metadata={})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_no_file_can_hold_is_refused_before_it_is_copied(tmp_path: Path) -> None:
+    network = Network({"image": 3}, chain("image", {"wide": Conv2d(out_channels=24_000), "deep": Conv2d(out_channels=2_500)}), ("deep",))
+    weights = {name: np.broadcast_to(np.float32(0), shape) for name, shape in network.weight_shapes().items()}
+    said = r"this network's ONNX graph has 2\.16 GB; allowed: up to 2\.15 GB, the limit of the format\n  Export it as pth"
+    tracemalloc.start()
+    for taken in ("uint8", "float32"):
+        with pytest.raises(EngineError, match=said):
+            HOST.make_backend("onnx", settings={"export_input": taken}).export(network, weights, tmp_path / "a.onnx", metadata={})
+    with pytest.raises(EngineError, match=said):
+        next(backend("onnx").painter(network, weights).paint(iter([pictures(1, 8, 8)])))
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_that_is_in_a_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes, names and metadata too, and not much more than that."""
+    network, weights = reconet(4, "nearest")
+    exported(tmp_path / "a.onnx", network, weights)
+    size = (tmp_path / "a.onnx").stat().st_size
+    assert size > sum(x.nbytes for x in weights.values())
+    monkeypatch.setattr("engine_onnx.model.MOST_BYTES", size - 1)
+    with pytest.raises(EngineError, match="the limit of the format"):
+        exported(tmp_path / "b.onnx", network, weights)
+    assert not (tmp_path / "b.onnx").exists()
+    monkeypatch.setattr("engine_onnx.model.MOST_BYTES", size + 20_000)
+    exported(tmp_path / "b.onnx", network, weights)
 
 
 def test_a_network_of_several_outputs_is_exported_as_float32(tmp_path: Path) -> None:

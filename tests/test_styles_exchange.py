@@ -160,6 +160,22 @@ def test_an_unknown_format_names_the_known_ones(folder: Path) -> None:
     assert "no style is called" in refused("export", "absent", "--format", "ckpt")
 
 
+@pytest.mark.parametrize(("format", "taken"), [("ckpt", "uint8"), ("pth", "float32"), ("pth", "int8")])
+def test_a_format_without_a_choice_of_input_says_which_has_one(folder: Path, format: str, taken: str) -> None:
+    said = refused("export", "same.safetensors", "--format", format, "--input", taken)
+    assert said == f"--input: the format {format!r} gives no choice of input; allowed: --format onnx"
+    assert not (folder / f"same.{format}").exists()
+
+
+def test_an_input_that_is_none_of_the_two_is_refused(folder: Path) -> None:
+    if "CI" not in os.environ:
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+    said = refused("export", "same.safetensors", "--format", "onnx", "--input", "int8")
+    assert said == "backend onnx: export_input: should be 'uint8' or 'float32', and this is 'int8'"
+    assert not (folder / "same.onnx").exists()
+
+
 def test_a_backend_that_exports_is_found_and_one_whose_framework_is_absent_says_so(folder: Path) -> None:
     code = """
 from pathlib import Path
@@ -187,6 +203,8 @@ def engine_register_backends():
     done = invoke("export", "same.safetensors", "--format", "words", "--plugin", folder / "words_plugin.py")
     assert done.stdout == "same.words\n"
     assert (folder / "same.words").read_text() == read_style("same.safetensors")[1].nodes[-1].name
+    said = refused("export", "same.safetensors", "--format", "words", "--overwrite", "--input", "x", "--plugin", folder / "words_plugin.py")
+    assert "the format 'words' gives no choice of input" in said
     said = refused("export", "same.safetensors", "--format", "absent", "--plugin", folder / "absent_plugin.py")
     assert "needs no_such_framework" in said
     assert "pip install 'absent'" in said

@@ -9,7 +9,7 @@ import onnx
 
 from engine import Array, EngineError, NativeLayers, Network, from_uint8, replacing, to_uint8
 from engine_onnx.graph import Value, constant, free_input
-from engine_onnx.model import Port, write_model
+from engine_onnx.model import Port, check_size, write_model
 from engine_onnx.ops import OnnxOps
 
 FRAMES, PAINTED = "frames", "painted"
@@ -39,7 +39,9 @@ def picture_model(
     """``frames`` uint8 RGB (n, h, w, 3) to ``painted``, the same; an :class:`EngineError` for a network that does not paint pictures."""
     if list(network.inputs.values()) != [3] or len(network.outputs) != 1:
         raise EngineError(
-            "this network does not paint pictures", allowed="one input of 3 channels and one output", remedy="Export it with float32 input."
+            "this network does not paint pictures",
+            allowed="one input of 3 channels and one output",
+            remedy="Export it with --input float32.",
         )
     frames = free_input(FRAMES, "uint8", (None, None, None, 3))
     image = from_uint8(ops, frames, network.low, network.high)
@@ -65,4 +67,5 @@ def image_model(
 
 def _weights(network: Network, weights: Mapping[str, Array]) -> dict[str, Value]:
     network.check_weights(weights)
+    check_size(sum(4 * x.size for x in weights.values()))  # before any of them is copied
     return {name: constant(x, "float32", name) for name, x in weights.items()}

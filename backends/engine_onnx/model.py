@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import helper, numpy_helper
 
-from engine import EngineError
+from engine import Array, EngineError
 from engine_onnx.graph import ELEMENTS, IR_VERSION, OPSET, Value
+
+MOST_BYTES = 2**31 - 1
+"""What protobuf, which an ONNX file is written in, can hold."""
+_FRAME = 64
+"""More than protobuf spends on a tensor, a node or a text beside its content: its kind, sizes and lengths."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +28,33 @@ class Port:
 
 
 def write_model(inputs: Mapping[str, Port], outputs: Mapping[str, Port], *, metadata: Mapping[str, str] = {}) -> onnx.ModelProto:
-    """The model that computes ``outputs`` of ``inputs``, self-contained; an :class:`EngineError` where it needs another input."""
+    """The model that computes ``outputs`` of ``inputs``, self-contained.
+
+    An :class:`EngineError` where it needs another input, or is more than a model can hold.
+    """
     writer = _Writer({id(port.value): name for name, port in inputs.items()}, {*inputs, *outputs})
     for name, port in outputs.items():
         writer.write_output(name, port.value)
-    graph = helper.make_graph(
-        writer.nodes,
-        "network",
-        [_declared(*item) for item in inputs.items()],
-        [_declared(*item) for item in outputs.items()],
-        writer.weights,
-    )
+    taken, given = ([_declared(*item) for item in ports.items()] for ports in (inputs, outputs))
+    texts = [*writer.constants, *(text for pair in metadata.items() for text in pair)]
+    sizes = [array.nbytes for array in writer.constants.values()] + [len(text.encode()) for text in texts]
+    sizes += [made.ByteSize() for made in writer.nodes] + [port.ByteSize() for port in (*taken, *given)]
+    check_size(sum(sizes) + _FRAME * (1 + len(sizes)))
+    constants = [numpy_helper.from_array(array, name) for name, array in writer.constants.items()]
+    graph = helper.make_graph(writer.nodes, "network", taken, given, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="styleengine")
     helper.set_model_props(model, dict(metadata))
     return model
+
+
+def check_size(size: int) -> None:
+    """Refuse a model of so many bytes where no file of it can be."""
+    if size > MOST_BYTES:
+        raise EngineError(
+            f"this network's ONNX graph has {size / 1e9:.3g} GB",
+            allowed=f"up to {MOST_BYTES / 1e9:.3g} GB, the limit of the format",
+            remedy="Export it as pth; to paint with it, use another backend.",
+        )
 
 
 def _declared(name: str, port: Port) -> onnx.ValueInfoProto:
@@ -49,7 +67,7 @@ class _Writer:
     """Of values that are written, by id."""
     taken: set[str]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
 
     def write_output(self, name: str, value: Value) -> None:
         if value.op and id(value) not in self.names:
@@ -78,7 +96,7 @@ class _Writer:
             read = ["" if x is None else self.names[id(x)] for x in value.inputs]
             self.nodes.append(helper.make_node(value.op, read, [name], name=name, **value.attributes))
         elif value.array is not None:
-            self.weights.append(numpy_helper.from_array(value.array, name))
+            self.constants[name] = value.array
         else:
             raise EngineError(f"this value depends on the graph's input {value.name!r}, which has no numbers yet")
         return name

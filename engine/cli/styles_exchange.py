@@ -18,6 +18,8 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", h
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but what was asked for.")]
 
+INPUT_HELP = "What an ONNX graph takes and gives: uint8 pictures (n, h, w, 3), or float32 images (n, c, h, w) in the network's range."
+
 
 def register(styles: typer.Typer) -> None:
     """Add the commands to ``engine styles``."""
@@ -49,6 +51,7 @@ def export(
     style: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A style.")],
     format: Annotated[str, typer.Option("--format", metavar="ckpt|pth|onnx", help="onnx where the backend that writes it is installed.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="<style>.<format> by default.")] = None,
+    input: Annotated[str, typer.Option("--input", metavar="uint8|float32", help=INPUT_HELP, show_default="uint8 for onnx")] = "",
     overwrite: Overwrite = False,
     plugin: PluginFiles = None,
     quiet: Quiet = False,
@@ -62,7 +65,7 @@ def export(
 
     host, loaded = host_of(context, plugin), load_style(style)
     target = _free(output or Path(f"{file_word(loaded.info.name)}.{format}"), overwrite)
-    export_style(loaded, target, format, host, report=(lambda line: None) if quiet else tell)
+    export_style(loaded, target, format, host, input=input, report=(lambda line: None) if quiet else tell)
     about = {"name": loaded.info.name, "path": str(target), "format": format, "bytes": target.stat().st_size}
     print(json.dumps(about, indent=2) if as_json else target)
 

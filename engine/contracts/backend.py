@@ -90,7 +90,10 @@ class Backend(Component):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     """The kinds of device that it can serve: ``cpu``, ``gpu``, ``ascend``."""
     exports: ClassVar[str] = ""
-    """The format that :meth:`export` writes: ``onnx``; empty where it writes none."""
+    """The format that :meth:`export` writes: ``onnx``; empty where it writes none.
+
+    What the exported graph takes can be chosen where the backend has a setting ``export_input``.
+    """
     device: str = Field(default="auto", pattern=DEVICE, description="auto, cpu, gpu[:n] or ascend[:n].")
     precision: Precision = Field(default="auto", description="What networks compute in; weights, losses and sums stay float32.")
 
