@@ -45,7 +45,7 @@ class TrainingPlan:
 
 
 class Trainer(Protocol):
-    """A training run inside a backend."""
+    """A training run inside a backend. :class:`engine.Optimiser` is all of it but ``step`` and ``evaluate``."""
 
     def step(self, batch: Batch) -> Mapping[str, SupportsFloat]:
         """One update. Raw losses by label and ``total``; reading a value waits for the device."""
