@@ -69,7 +69,10 @@ class MindSporeOps:
         return mo.sqrt(x)
 
     def tanh(self, x: Tensor) -> Tensor:
-        return mo.tanh(x)
+        if self.target != "CPU" or x.dtype != ms.float32:
+            return mo.tanh(x)
+        # On a CPU that of float32 is an approximation: up to 1e-4 off, and its gradient 2 % (MindSpore 2.10).
+        return mo.cast(mo.tanh(mo.cast(x, ms.float64)), ms.float32)
 
     def relu(self, x: Tensor) -> Tensor:
         return mo.relu(x)

@@ -10,6 +10,7 @@ from engine.testing.cases import OpCase, op_case
 
 HALVES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49, 254.5, 255.5, -3.7], np.float32)
 BYTES = np.arange(256, dtype=np.uint8).reshape(2, 2, 8, 8)
+NEAR_ONE = np.linspace(-6, 6, 97, dtype=np.float32)
 AROUND_ZERO = np.array([-2.0, -0.5, 0.0, 0.5, 2.0], np.float32)
 
 
@@ -100,6 +101,7 @@ def _elements() -> list[OpCase]:
         op_case("sqrt", "positive", lambda ops, x: ops.sqrt(x), np.linspace(0.01, 9, 12, dtype=np.float32)),
         op_case("tanh", "any", lambda ops, x: ops.tanh(x), image),
         op_case("tanh", "saturated", lambda ops, x: ops.tanh(x), np.array([-90, -9, -1e-4, 0, 1e-4, 9, 90], np.float32)),
+        op_case("tanh", "near 1", lambda ops, x: ops.tanh(x), NEAR_ONE, value_tolerance=2e-6, gradient_tolerance=2e-6),
         op_case("relu", "any", lambda ops, x: ops.relu(x), image, **exact),
         op_case("relu", "at 0", lambda ops, x: ops.relu(x), AROUND_ZERO, gradient=lambda seed, x: seed * (x > 0), **exact),
         op_case("clip", "inside and outside", lambda ops, x: ops.clip(x, -0.5, 0.75), image),
