@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from known_differences import KNOWN_DIFFERENCES
+from known_differences import KNOWN_DIFFERENCES, KnownDifference
 from plugin_site import Site
 from recipe_texts import GOOD
 
@@ -20,17 +21,36 @@ settings.load_profile("engine")
 
 COLLECTED = pytest.StashKey[list[str]]()
 """``file::function[case]`` of every test that was collected, whether it is to run or not."""
+EXPECTED = pytest.StashKey[KnownDifference]()
+"""Of a test that must fail: why, and with what text."""
+
+
+class FrameworkDiffers(Exception):
+    """A test failed with the text of its known difference."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What the list of known differences names must fail."""
-    known = {f"{entry.test}[{entry.case}]": entry.reason for entry in KNOWN_DIFFERENCES}
+    """What the list of known differences names must fail, as the list says."""
+    known = {f"{entry.test}[{case}]": entry for entry in KNOWN_DIFFERENCES for case in entry.cases}
     names = [f"{item.path.name}::{item.name}" for item in items]
     config.stash[COLLECTED] = names
     for item, name in zip(items, names, strict=True):
         if name in known:
-            item.add_marker(pytest.mark.xfail(strict=True, reason=known[name]))
+            item.stash[EXPECTED] = known[name]
+            item.add_marker(pytest.mark.xfail(strict=True, reason=known[name].what, raises=FrameworkDiffers))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Tell the failure that is expected from any other one."""
+    try:
+        yield
+    except Exception as error:
+        expected = item.stash.get(EXPECTED, None)
+        if expected is None or expected.said not in str(error):
+            raise
+        raise FrameworkDiffers(expected.what) from error
 
 
 @pytest.fixture(scope="session")

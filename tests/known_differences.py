@@ -5,112 +5,105 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """A few lines of the framework alone."""
-
-    code: str
-    """Says what should be; as long as the framework misbehaves it fails, with a text in which :attr:`said` stands."""
-    said: str
-
-
-@dataclass(frozen=True)
-class KnownDifference:
-    """A test that must fail on one backend, because of its framework and never because of our code."""
+    """What a framework does, and a few lines of it alone that show it."""
 
     backend: str
+    what: str
+    code: str
+    """Says what should be; as long as the framework misbehaves it fails."""
+    said: str
+    """A text in what it fails with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDifference(Reproduction):
+    """Tests that must fail on one backend, with the text that its framework alone fails with; never because of our code."""
+
     test: str
     """File and function."""
-    case: str
-    """What pytest writes in brackets."""
-    reason: str
-    reproduction: Reproduction
+    cases: tuple[str, ...]
+    """What pytest writes in brackets, for each."""
 
 
-@dataclass(frozen=True)
-class Trap:
+@dataclass(frozen=True, kw_only=True)
+class Trap(Reproduction):
     """What a backend must not do, and therefore does otherwise."""
 
-    backend: str
-    name: str
     avoided: str
     """Where, and how."""
-    reproduction: Reproduction
 
 
-_BFLOAT16 = """
+def _no_bfloat16(
+    what: str,
+    call: str,
+    *layers: str,
+    said: str = "fail! Unsupported data type!",  # MindSpore may name the operator of an earlier failure, so no name is looked for
+    test: str = "test_layers.py::test_reduced_precision",
+) -> KnownDifference:
+    return KnownDifference(
+        backend="mindspore",
+        what=f"MindSpore 2.10 has no {what} of bfloat16 on a CPU",
+        code=f"""
 import mindspore as ms
 from mindspore import ops
 x = ops.ones((1, 2, 4, 4), ms.bfloat16)
-{0}.astype(ms.float32).asnumpy()
-"""
-_WITHOUT_BFLOAT16 = {
-    # MindSpore computes behind Python's back and may name the operator of an earlier failure, so no name is looked for.
-    "a matrix product": ("ops.matmul(x[0, 0], x[0, 0])", "fail! Unsupported data type!"),
-    "relu": ("ops.relu(x)", "fail! Unsupported data type!"),
-    "tanh": ("ops.tanh(x)", "fail! Unsupported data type!"),
-    "a max pool": ("ops.MaxPool(2, 2, 'valid')(x)", "fail! Unsupported data type!"),
-    "nearest interpolation": (
-        "ops.interpolate(x, size=(8, 8), mode='nearest')",
-        "fail! Unsupported data type!",
-    ),
-    "bilinear interpolation": (
-        "ops.interpolate(x, size=(8, 8), mode='bilinear')",
-        "fail! Unsupported data type!",
-    ),
-    "padding with zeros": ("ops.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))(x)", "fail! Unsupported data type!"),
-    "mirroring": ("ops.pad(x, (1, 1, 1, 1), 'reflect')", "For primitive[PadV3], the input argument[x] must be a type of"),
-    "gathering": (
-        "ops.gather_elements(x, 3, ops.zeros((1, 2, 4, 4), ms.int32))",
-        "fail! Unsupported data type!",
-    ),
-}
-_REDUCED = {
-    "conv2d out_channels=4 3x5x6": "a matrix product",
-    "conv2d out_channels=2 kernel=1 bias=False 3x5x6": "a matrix product",
-    "conv2d out_channels=4 stride=2 padding=1 2x7x5": "a matrix product",
-    "conv2d out_channels=6 padding=1 groups=3 3x5x6": "a matrix product",
-    "conv2d out_channels=1 kernel=9 padding=4 1x4x6": "a matrix product",
-    "relu 3x5x6": "relu",
-    "tanh 3x5x6": "tanh",
-    "max_pool2d 3x5x6": "a max pool",
-    "max_pool2d kernel=3 2x7x8": "a max pool",
-    "upsample2d 3x5x6": "nearest interpolation",
-    "upsample2d mode=bilinear 3x5x6": "bilinear interpolation",
-    "pad amount=1 3x5x6": "mirroring",
-    "pad amount=4 3x5x6": "mirroring",
-    "pad amount=2 mode=constant 3x5x6": "padding with zeros",
-    "pad_to_multiple 3x5x6": "mirroring",
-    "pad_to_multiple multiple=3 2x6x4": "mirroring",
-}
-
-
-def _no_bfloat16(test: str, case: str, what: str) -> KnownDifference:
-    call, said = _WITHOUT_BFLOAT16[what]
-    reason = f"MindSpore 2.10 has no {what.removeprefix('a ')} of bfloat16 on a CPU"
-    return KnownDifference("mindspore", test, case, reason, Reproduction(_BFLOAT16.format(call), said))
+{call}.astype(ms.float32).asnumpy()
+""",
+        said=said,
+        test=test,
+        cases=tuple(f"bfloat16-mindspore reference {layer}" for layer in layers) or ("bfloat16-mindspore",),
+    )
 
 
 KNOWN_DIFFERENCES = (
     KnownDifference(
         backend="mindspore",
-        test="test_ops.py::test_gradient",
-        case="tensor step-mindspore",
-        reason="MindSpore 2.10 has no gradient of a slice with a step and a start, along one axis, on a CPU",
-        reproduction=Reproduction(
-            """
+        what="MindSpore 2.10 has no gradient of a slice with a step and a start, along one axis, on a CPU",
+        code="""
 import mindspore as ms
 from mindspore import ops
 gradient = ms.grad(lambda x: x[:, :, ::2, 1::2].sum())(ops.ones((2, 3, 4, 5)))
 assert gradient.asnumpy().sum() == 24
 """,
-            "For 'StridedSliceGrad, 6 input memory out of bounds.",
-        ),
+        said="For 'StridedSliceGrad, 6 input memory out of bounds.",
+        test="test_ops.py::test_gradient",
+        cases=("tensor step-mindspore",),
     ),
-    _no_bfloat16("test_ops.py::test_warp_of_reduced_precision_keeps_its_type_and_its_place", "bfloat16-mindspore", "gathering"),
-    *(
-        _no_bfloat16("test_layers.py::test_reduced_precision", f"bfloat16-mindspore reference {case}", what)
-        for case, what in _REDUCED.items()
+    _no_bfloat16(
+        "gathering",
+        "ops.gather_elements(x, 3, ops.zeros((1, 2, 4, 4), ms.int32))",
+        test="test_ops.py::test_warp_of_reduced_precision_keeps_its_type_and_its_place",
+    ),
+    _no_bfloat16(
+        "unfolding",
+        "ops.unfold(x, 3)",
+        "conv2d out_channels=4 3x5x6",
+        said="For primitive[Im2Col], the input argument[x] must be a type of",
+    ),
+    _no_bfloat16("matrix product", "ops.matmul(x[0, 0], x[0, 0])", "conv2d out_channels=2 kernel=1 bias=False 3x5x6"),
+    _no_bfloat16("relu", "ops.relu(x)", "relu 3x5x6"),
+    _no_bfloat16("tanh", "ops.tanh(x)", "tanh 3x5x6"),
+    _no_bfloat16("max pool", "ops.MaxPool(2, 2, 'valid')(x)", "max_pool2d 3x5x6", "max_pool2d kernel=3 2x7x8"),
+    _no_bfloat16("nearest interpolation", "ops.interpolate(x, size=(8, 8), mode='nearest')", "upsample2d 3x5x6"),
+    _no_bfloat16("bilinear interpolation", "ops.interpolate(x, size=(8, 8), mode='bilinear')", "upsample2d mode=bilinear 3x5x6"),
+    _no_bfloat16(
+        "padding with zeros",
+        "ops.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))(x)",
+        "pad amount=2 mode=constant 3x5x6",
+        "conv2d out_channels=4 stride=2 padding=1 2x7x5",
+        "conv2d out_channels=6 padding=1 groups=3 3x5x6",
+        "conv2d out_channels=1 kernel=9 padding=4 1x4x6",
+    ),
+    _no_bfloat16(
+        "mirroring",
+        "ops.pad(x, (1, 1, 1, 1), 'reflect')",
+        "pad amount=1 3x5x6",
+        "pad amount=4 3x5x6",
+        "pad_to_multiple 3x5x6",
+        "pad_to_multiple multiple=3 2x6x4",
+        said="For primitive[PadV3], the input argument[x] must be a type of",
     ),
 )
 """Each must fail (xfail, strict), and so must its reproduction."""
@@ -118,10 +111,8 @@ assert gradient.asnumpy().sum() == 24
 TRAPS = (
     Trap(
         backend="mindspore",
-        name="the gradient of batch_norm is zero in a compiled graph",
-        avoided="engine_mindspore/layers.py: instance norm is written out",
-        reproduction=Reproduction(
-            """
+        what="the gradient of batch_norm is zero in a compiled graph",
+        code="""
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
@@ -134,15 +125,13 @@ compiled = ms.grad(ms.jit(normalised, capture_mode="trace"))(x).asnumpy()
 assert np.abs(eager).max() > 1
 assert np.abs(compiled).max() > 1, "a gradient of zero"
 """,
-            "a gradient of zero",
-        ),
+        said="a gradient of zero",
+        avoided="engine_mindspore/layers.py: instance norm is written out",
     ),
     Trap(
         backend="mindspore",
-        name="the gradient of stack brings a compiled graph down",
-        avoided="engine_mindspore/ops.py: the asymmetric upsampling concatenates",
-        reproduction=Reproduction(
-            """
+        what="the gradient of stack brings a compiled graph down",
+        code="""
 import mindspore as ms
 from mindspore import Tensor, ops
 def stacked(x):
@@ -150,15 +139,13 @@ def stacked(x):
 gradient = ms.grad(ms.jit(stacked, capture_mode="trace"))(Tensor([1.0, 2.0]))
 assert gradient.asnumpy().tolist() == [10, 20]
 """,
-            'Bprop "Stack" encounter a problem',
-        ),
+        said='Bprop "Stack" encounter a problem',
+        avoided="engine_mindspore/ops.py: the asymmetric upsampling concatenates",
     ),
     Trap(
         backend="mindspore",
-        name="the gradient of pad with zeros is garbage, or never ends, when a compiled graph runs again",
-        avoided="engine_mindspore/ops.py: the primitive Pad",
-        reproduction=Reproduction(
-            """
+        what="the gradient of pad with zeros is garbage, or never ends, when a compiled graph runs again",
+        code="""
 import faulthandler
 import mindspore as ms
 from mindspore import Tensor, ops
@@ -169,15 +156,13 @@ faulthandler.dump_traceback_later(20, exit=True)
 for _ in range(4):
     assert (ms.grad(traced)(ops.ones((1, 1, 3, 3))).asnumpy() == 2).all(), "garbage"
 """,
-            "garbage",
-        ),
+        said="garbage",
+        avoided="engine_mindspore/ops.py: the primitive Pad",
     ),
     Trap(
         backend="mindspore",
-        name="a gradient inside a traced function is a constant",
-        avoided="engine_mindspore/compiled.py: the gradient is taken of the traced function",
-        reproduction=Reproduction(
-            """
+        what="a gradient inside a traced function is a constant",
+        code="""
 import mindspore as ms
 from mindspore import Tensor
 def squares(x):
@@ -188,15 +173,13 @@ traced = ms.jit(gradient_within, capture_mode="trace")
 assert traced(Tensor([1.0])).asnumpy() == 2
 assert traced(Tensor([5.0])).asnumpy() == 10, "the first gradient again"
 """,
-            "the first gradient again",
-        ),
+        said="the first gradient again",
+        avoided="engine_mindspore/compiled.py: the gradient is taken of the traced function",
     ),
     Trap(
         backend="mindspore",
-        name="a new function in the place of a collected one gets its graph",
-        avoided="engine_mindspore/compiled.py: every traced function has a name of its own",
-        reproduction=Reproduction(
-            """
+        what="a new function in the place of a collected one gets its graph",
+        code="""
 import mindspore as ms
 from mindspore import Tensor
 def times(number):
@@ -209,30 +192,26 @@ def product_of_one(number):
 found = [product_of_one(number) for number in range(10)]
 assert found == list(range(10)), "the graph of another function"
 """,
-            "the graph of another function",
-        ),
+        said="the graph of another function",
+        avoided="engine_mindspore/compiled.py: every traced function has a name of its own",
     ),
     Trap(
         backend="mindspore",
-        name="a traced function called like an attribute of a tensor is taken for a method",
-        avoided="engine_mindspore/compiled.py: no tensor has an attribute of that name",
-        reproduction=Reproduction(
-            """
+        what="a traced function called like an attribute of a tensor is taken for a method",
+        code="""
 import mindspore as ms
 from mindspore import Tensor
 def shape(x):
     return x + 1
 assert ms.jit(shape, capture_mode="trace")(Tensor([1.0])).asnumpy() == 2
 """,
-            "AttributeError: 'Tensor' object has no attribute 'create_time'",
-        ),
+        said="AttributeError: 'Tensor' object has no attribute 'create_time'",
+        avoided="engine_mindspore/compiled.py: no tensor has an attribute of that name",
     ),
     Trap(
         backend="mindspore",
-        name="an exception in a traced function leaves the recorder open",
-        avoided="engine_mindspore/compiled.py: exceptions are carried around it",
-        reproduction=Reproduction(
-            """
+        what="an exception in a traced function leaves the recorder open",
+        code="""
 import mindspore as ms
 from mindspore import Tensor
 def raises(x):
@@ -242,8 +221,8 @@ try:
 except ValueError:
     pass
 """,
-            "Fatal Python error: PyThreadState_Get",
-        ),
+        said="Fatal Python error: PyThreadState_Get",
+        avoided="engine_mindspore/compiled.py: exceptions are carried around it",
     ),
 )
 """Each reproduction must fail: where one no longer does, what goes around it may go."""
