@@ -289,6 +289,8 @@ def test_asked_for_by_name_it_says_which_package_is_absent(tmp_path: Path, absen
     for command in commands:
         done = without(tmp_path, {absent}, f"from engine.cli import main; main({command.split()})")
         assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+    shown = without(tmp_path, {absent}, "from engine.cli import main; main(['plugins', 'show', 'backend', 'onnx'])")
+    assert "framework: onnxruntime and onnx, not installed: pip install 'styleengine[onnx]'\n" in shown.stdout
     doctor = without(tmp_path, {absent}, "from engine.cli import main; main(['doctor', '--json'])")
     assert json.loads(doctor.stdout)["backends"]["onnx"]["problem"] == f"{absent} is not installed"
     assert sorted(tmp_path.iterdir()) == before

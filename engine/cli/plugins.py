@@ -64,7 +64,8 @@ def _show(
         return
     print(f"{kind} {name}, from {owner.owner}\n\n{about}\n")
     if issubclass(cls, Backend):
-        print(f"framework: {cls.package or 'none'}, {'installed' if is_installed(cls) else f'not installed: {cls.install}'}\n")
+        packages = " and ".join(filter(None, (cls.package, *cls.further_packages)))
+        print(f"framework: {packages or 'none'}, {'installed' if is_installed(cls) else f'not installed: {cls.install}'}\n")
     for key, field in cls.model_fields.items():
         print(f"{key}: {_type_of(field)}{' (required)' if field.is_required() else f' = {_default_of(field)}'}\n    {field.description}")
 
