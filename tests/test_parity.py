@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from installed import BACKENDS, HOST, TRAINING, backend
 
-from engine import Array, Batch, Conv2d, MaxPool2d, Network, Node, ReLU, Tanh, TrainingPlan, load_style
+from engine import Array, Batch, Conv2d, Layer, MaxPool2d, Network, Node, Ops, ReLU, Tensor, TrainingPlan, Weights, load_style
 from engine.images import read_picture, resized
 from engine.loader import read_sample, stack
 from engine.objective import union
@@ -21,6 +21,8 @@ from engine.video_reading import VideoReader
 
 PAIRS = pytest.mark.parametrize(("one", "other"), list(combinations(BACKENDS, 2)))
 STEPS = 20
+ROUNDED = 1e-3
+"""Over what distance a corner is rounded; features differ by tenths, and rounding by a millionth."""
 several = pytest.mark.skipif(len(TRAINING) < 2, reason="one training backend")
 
 
@@ -160,50 +162,77 @@ def idle(weight: str) -> bool:
     return weight.endswith(".bias") and ".conv" in weight and weight != "decoder.2.conv.bias"
 
 
-def without_kinks(network: Network, weights: dict[str, Array]) -> tuple[Network, dict[str, Array]]:
-    """The same network with tanh for ReLU and the mean of each window for its maximum: no rounding decides a way through it."""
-    channels, nodes, added = {name: shape[0] for name, shape in network.shapes(256, 256).items()}, [], {}
-    for node in network.nodes:
-        layer = node.layer
-        if isinstance(layer, ReLU):
-            layer = Tanh()
-        elif isinstance(layer, MaxPool2d):
-            c = channels[node.name]
-            layer = Conv2d(out_channels=c, kernel=layer.kernel, stride=layer.stride, groups=c, bias=False)
-            added[f"{node.name}.weight"] = np.full(layer.weights(c)["weight"], layer.kernel**-2, np.float32)
-        nodes.append(replace(node, layer=layer))
-    return replace(network, nodes=tuple(nodes)), weights | added
+class RoundedReLU(Layer):
+    """A ReLU with a round corner, so that nothing jumps where rounding turns a sign."""
+
+    name = "rounded_relu"
+
+    def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
+        return rounded_relu(ops, x[0])
+
+
+class RoundedMaxPool2d(MaxPool2d):
+    """A max pool of 2x2 with the same corner between any two pixels."""
+
+    name = "rounded_max_pool2d"
+
+    def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
+        n, c, h, w = ops.shape(x[0])
+        h, w = h // 2, w // 2
+        rows = ops.reshape(x[0][:, :, : 2 * h, : 2 * w], (n * c * h, 4 * w))
+        columns = ops.reshape(rounded_maximum(ops, rows[:, : 2 * w], rows[:, 2 * w :]), (n * c * h * w, 2))
+        return ops.reshape(rounded_maximum(ops, columns[:, :1], columns[:, 1:]), (n, c, h, w))
+
+
+def rounded_relu(ops: Ops, x: Tensor) -> Tensor:
+    return (x + ops.sqrt(ops.square(x) + ROUNDED**2)) / 2
+
+
+def rounded_maximum(ops: Ops, x: Tensor, y: Tensor) -> Tensor:
+    return x + rounded_relu(ops, y - x)
+
+
+def rounded(network: Network) -> Network:
+    forms = {ReLU: RoundedReLU(), MaxPool2d: RoundedMaxPool2d()}
+    return replace(network, nodes=tuple(replace(node, layer=forms.get(type(node.layer), node.layer)) for node in network.nodes))
 
 
 @several
 def test_every_step_is_the_same_from_the_same_state(encoder_weights: dict[str, Array]) -> None:
-    """Teacher-forced: each gradient within 1e-3 of its norm, every weight moves.
+    """Teacher-forced, the everyday recipe, no corner sharper than a thousandth: losses within 1e-5, gradients within 1e-3 of their norm.
 
-    Where no rounding decides which way a ReLU or a max pool goes: these are compared one by one in test_ops.py, and all
-    together in the test below. Losses are small differences here, because tanh is nearly flat for most of an encoder's
-    features; the test below holds them to 1e-5.
+    Rounding a corner takes the jumps away and nothing else: the losses differ by 7e-4 from the recipe's own.
     """
     plan, batches = everyday(encoder_weights)
-    network, weights = without_kinks(plan.network, dict(plan.weights))
     assert plan.encoder is not None
-    encoder, fixed = without_kinks(plan.encoder, dict(plan.encoder_weights))
-    plan = replace(plan, network=network, weights=weights, encoder=encoder, encoder_weights=fixed)
-    check(list(teacher_forced(plan, batches)), losses=1e-4, gradients=1e-3)
+    done = list(teacher_forced(replace(plan, network=rounded(plan.network), encoder=rounded(plan.encoder)), batches))
+    check(done)
+    assert far(done, 1e-3) == {}
 
 
 @several
 def test_every_step_of_the_everyday_recipe_is_the_same_from_the_same_state(encoder_weights: dict[str, Array]) -> None:
-    """As it is trained, from the shipped style's weights: losses within 1e-5, every weight moves.
+    """As it is trained: the same, but in some of the steps a ReLU or a max pool lies within rounding of its corner.
 
-    A decision that rounding flips changes a gradient by more than rounding: torch's own float32 and float64 gradients are up
-    to 2e-3 apart in these steps, and 5e-3 from the weights of an untrained network, which paints a nearly flat grey.
+    One that goes the other way changes every gradient before it, by up to 1e-2 of its norm here. That happens to a few of
+    some five million in a step, and torch's float32 is no nearer to float64 than MindSpore's: where nothing turns, each is
+    within 3e-5 of it. There are no exact ties.
     """
-    check(list(teacher_forced(*everyday(encoder_weights))), losses=1e-5, gradients=3e-2)
+    done = list(teacher_forced(*everyday(encoder_weights)))
+    check(done)
+    assert len(far(done, 1e-3)) <= STEPS / 2
+    assert far(done, 3e-2) == {}
 
 
-def check(done: list[Step], losses: float, gradients: float) -> None:
+def check(done: list[Step]) -> None:
+    """Every weight moves, every loss is within 1e-5."""
     assert len(done) == STEPS
     for number, step in enumerate(done):
-        assert {label: error for label, error in step.losses.items() if error > losses} == {}, f"step {number}"
-        assert {key: error for key, error in step.gradients.items() if error > gradients} == {}, f"step {number}"
+        assert {label: error for label, error in step.losses.items() if error > 1e-5} == {}, f"step {number}"
         assert step.still == set(), f"step {number}"
+
+
+def far(done: list[Step], bound: float) -> dict[int, dict[str, float]]:
+    """The gradients that are farther apart, by step."""
+    found = {number: {key: error for key, error in step.gradients.items() if error > bound} for number, step in enumerate(done)}
+    return {number: errors for number, errors in found.items() if errors}
