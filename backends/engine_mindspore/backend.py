@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine import Array, Backend, DType, EngineError, NativeLayers, Network, Painter, Tensor, Trainer, TrainingPlan
 
 if TYPE_CHECKING:
+    from engine_mindspore.compiled import Graphs
     from engine_mindspore.ops import MindSporeOps
 
 _TARGETS = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
@@ -65,7 +66,14 @@ class MindSporeBackend(Backend):
     def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
         from engine_mindspore.painter import MindSporePainter
 
-        return MindSporePainter(self.ops, network, weights, self._precision, self.native)
+        return MindSporePainter(self.ops, network, weights, self._precision, self.native, self._graphs)
+
+    @cached_property
+    def _graphs(self) -> Graphs:
+        """Those of all painters: what a network is compiled to, another one of its kind can use, and the same one again."""
+        from engine_mindspore.compiled import Graphs
+
+        return Graphs()
 
     @property
     def _number(self) -> int:

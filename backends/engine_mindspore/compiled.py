@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from itertools import count
+from typing import TypeAlias
 
 import mindspore as ms
 from mindspore import Tensor
 
-from engine_mindspore.tracing import quick_recording
+from engine_mindspore.tracing import forget, quick_recording
+
+Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
+MOST_GRAPHS = 128
+"""A network of ReCoNet's kind is some 25 graphs for one size of picture."""
 
 _numbers = count()
 
@@ -18,12 +25,12 @@ class Compiled:
 
     It runs once in Python for each of them, with real values; later calls run the graph alone, so it must be pure.
     A gradient that is taken *inside* a traced function is kept as a constant (MindSpore 2.10), so :meth:`value_and_grad` takes it
-    of the traced one; that wants at least two results.
+    of the traced one; that wants at least two results. Its graphs, and the memory of every tensor in them, live as long as it does.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
+    def __init__(self, function: Function) -> None:
         self._function = function
-        self._fault: BaseException | None = None
+        self._faults: list[BaseException] = []
         self._traced = self._trace()
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -39,22 +46,45 @@ class Compiled:
         self._raise()
         return result, gradients if isinstance(gradients, tuple) else (gradients,)  # of one variable MindSpore gives it bare
 
-    def _trace(self) -> Callable[..., tuple[Tensor, ...]]:
+    def _trace(self) -> Function:
+        function, faults = self._function, self._faults
+
         def traced(*tensors: Tensor) -> tuple[Tensor, ...]:
             try:
-                return self._function(*tensors)
+                return function(*tensors)
             except BaseException as fault:  # an exception would leave MindSpore's recorder open for the whole process
-                self._fault = fault
+                faults.append(fault)
                 return (tensors[0], tensors[0])
 
         # MindSpore keeps graphs by name and id(), and an id comes back after collection; and a name that a tensor has as an
         # attribute would make it take the first argument for `self`.
         traced.__name__ = f"engine_compiled_{next(_numbers)}"
-        compiled: Callable[..., tuple[Tensor, ...]] = ms.jit(traced, capture_mode="trace")
+        weakref.finalize(traced, forget, traced.__name__).atexit = False  # MindSpore is gone by then
+        compiled: Function = ms.jit(traced, capture_mode="trace")
         return compiled
 
     def _raise(self) -> None:
-        if self._fault is not None:
-            fault, self._fault = self._fault, None
+        if self._faults:
             self._traced = self._trace()  # what was compiled just now is no graph of the function
-            raise fault
+            raise self._faults.pop()
+
+
+class Graphs:
+    """Compiled functions by what they compute and what they are given; of too many, the one not used for longest is let go."""
+
+    def __init__(self, most: int = MOST_GRAPHS) -> None:
+        self._most = most
+        self._graphs: OrderedDict[Hashable, Compiled] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def run(self, key: Hashable, function: Function, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """``function(*tensors)``; ``key`` is equal for functions that compute the same."""
+        full = (key, *((x.shape, x.dtype) for x in tensors))
+        graph = self._graphs.get(full) or Compiled(function)
+        self._graphs[full] = graph
+        self._graphs.move_to_end(full)
+        if len(self._graphs) > self._most:
+            self._graphs.popitem(last=False)
+        return graph(*tensors)

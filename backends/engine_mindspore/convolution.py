@@ -31,7 +31,12 @@ def convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:
 def band_rows(o: int, c: int, k: int, stride: int, height: int, width: int) -> int:
     """How many rows of an output of that size are computed at once, so that all bands are about equally high."""
     written = _by_rows_written(o, c, k) if _rows_are_less(o, c, k, stride) else c * k * k
-    bands = -(-written * height * width // MOST_ELEMENTS)
+    return even_rows(height, written * height * width)
+
+
+def even_rows(height: int, written: int) -> int:
+    """How many rows at once, of an image for which so many elements would be written."""
+    bands = -(-written // MOST_ELEMENTS)
     return -(-height // bands)
 
 

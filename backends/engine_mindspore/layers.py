@@ -10,8 +10,8 @@ from engine import InstanceNorm2d, NativeLayers
 
 
 def _instance_norm_of_rows(layer: InstanceNorm2d, weights: dict[str, Tensor], x: Tensor) -> Tensor:
-    # On a CPU sums along rows of memory are quick: the gradient takes 0.4 times what the reference's takes. `batch_norm`
-    # of one image with n * c channels is quicker still, but its gradient is zero in a compiled graph (MindSpore 2.10).
+    # On a CPU sums along rows of memory are quick: the gradient takes 0.4 times what the reference's takes. Batch norm
+    # of one image with n * c channels is quicker still, but tracing keeps its result as a constant (MindSpore 2.10).
     n, c, h, w = x.shape
     rows = mo.cast(x, ms.float32).reshape(n * c, h * w)  # statistics of reduced precision lose the small differences
     centred = rows - mo.mean(rows, -1, True)

@@ -1,4 +1,4 @@
-"""MindSpore's recorder, without what it writes down for its own developers."""
+"""MindSpore's recorder: without what it writes down for its own developers, and with an end to what it keeps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mindspore.graph import jit_trace
+from mindspore.graph.api import GraphExecutor_, JitExecutor_
 
 
 class _Recorder(jit_trace.TraceJitContext):  # type: ignore[misc]  # mindspore ships no types
@@ -34,6 +35,14 @@ def quick_recording() -> Iterator[None]:
         yield
     finally:
         jit_trace._trace_jit_context, jit_trace._get_caller_lines = kept
+
+
+def forget(name: str) -> None:
+    """Let go of the graphs of the traced function of that name, and of their memory; MindSpore 2.10 would keep them for good."""
+    phases = {phase for phase in jit_trace._trace_compile_cache if f".{name}#" in phase}
+    for executor in (JitExecutor_, GraphExecutor_):
+        executor.get_instance().del_net_res(None, phases)
+    jit_trace._trace_compile_cache -= phases
 
 
 _RECORDER = _Recorder()
