@@ -33,7 +33,7 @@ def is_upsampled_convolution(nodes: Sequence[Node]) -> bool:
 def square_kernels(weight: Array) -> Array:
     """From (o, c, 3, 3) to (4 o, 4 c): a row for each place in the square and channel, a column for each small pixel and channel."""
     rows = np.array(_ROWS, np.float64)
-    kernels = np.einsum("aik,bjl,ockl->aboijc", rows, rows, weight.astype(np.float64))
+    kernels: Array = np.einsum("aik,bjl,ockl->aboijc", rows, rows, weight.astype(np.float64))
     return kernels.reshape(4 * weight.shape[0], 4 * weight.shape[1]).astype(np.float32)
 
 

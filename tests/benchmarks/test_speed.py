@@ -18,6 +18,18 @@ from engine.objective import union
 from engine.recipe import load_recipe
 
 ENGINE = Path(sys.executable).with_name("engine")
+PAINTS = """
+import resource, sys
+import numpy as np
+from engine.plugins import load_plugins
+
+host = load_plugins()
+network = host.make_model("reconet", {"width": 48, "residual_blocks": 4}).network()
+painter = host.make_backend(sys.argv[1], device="cpu", precision="float32").painter(network, network.initial_weights(0))
+frames = np.random.default_rng(0).integers(0, 256, (3, 1, 360, 640, 3), np.uint8)
+assert len([painted for painted in painter.paint(iter(frames))]) == 3
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
 PRECISIONS = [(name, "float32") for name in BACKENDS] + [(name, "bfloat16") for name in BACKENDS if name == "torch"]
 computed = pytest.mark.parametrize(("name", "precision"), PRECISIONS)
 trained = pytest.mark.parametrize(("name", "precision"), [(name, precision) for name, precision in PRECISIONS if name in TRAINING])
@@ -51,6 +63,7 @@ def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, s
     benchmark.extra_info.update(
         backend=name, precision=precision, size=size, batch=batch, channels=channels, frames=needs.frames, losses=losses
     )
+    benchmark.group = f"a training step, {size}, {channels} wide, batch {batch}"
     total = benchmark.pedantic(lambda: float(trainer.step(clips)["total"]), rounds=10, warmup_rounds=2)
     assert np.isfinite(total)
 
@@ -65,9 +78,20 @@ def test_painted_frame(benchmark: BenchmarkFixture, name: str, precision: str, s
     painter = backend(name, precision).painter(network, network.initial_weights(0), batch=batch)
     frames = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
     benchmark.extra_info.update(backend=name, precision=precision, size=size, batch=batch, channels=channels)
+    benchmark.group = f"a painted frame, {size}, {channels} wide, batch {batch}"
     painted = benchmark.pedantic(lambda: next(painter.paint(iter([frames]))), rounds=10, warmup_rounds=2)
     assert painted.shape == frames.shape
     assert painted.std() > 0
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_peak_memory_of_painting(benchmark: BenchmarkFixture, report: list[str], name: str) -> None:
+    """A process of its own that paints three frames; the time is that of all of it, start and compilation included."""
+    done = benchmark.pedantic(subprocess.run, ([sys.executable, "-c", PAINTS, name],), {"capture_output": True, "text": True}, rounds=1)
+    assert done.returncode == 0, done.stderr
+    peak = int(done.stdout) / 1024
+    report.append(f"peak memory, three frames of 640x360, 48 wide, float32, batch 1: {name} {peak:.0f} MiB")
+    assert peak < 3000
 
 
 @pytest.mark.parametrize("size", ["160x160", "256x256"])
