@@ -22,6 +22,8 @@ from engine.video_reading import VideoReader
 LAYERS = ("relu3_3", "relu4_3")
 GRAM_RATIO = 0.5  # the Gram distance, of what a colour transfer reaches
 SATURATION = 60  # at least, on average, of 255
+DULL = (16, 64)  # dull: the mean colour of a block of so many pixels has less than so much saturation, of 255
+DULL_SHARE = 0.1  # of a painting's area, at most
 LIKENESS = 1.5  # how many times nearer its relu4_3 features must be to its own photo's than to another photo's
 RING = 4  # pixels; the outer ring of a painting is compared with the ring just inside it
 RING_STEP = 20  # grey levels between the means of the two rings, beyond the photo's own
@@ -91,6 +93,13 @@ def hole_share(image: Array) -> float:
     return float(((deviation < levels) & at_an_end).mean())
 
 
+def dull_share(image: Array) -> float:
+    """The share of grey areas: blocks whose mean colour is grey, be it flat or strokes of hues that cancel out."""
+    side, level = DULL
+    blocks = cv2.resize(image, (image.shape[1] // side, image.shape[0] // side), interpolation=cv2.INTER_AREA)
+    return float((cv2.cvtColor(blocks, cv2.COLOR_RGB2HSV)[..., 1] < level).mean())
+
+
 @pytest.fixture(scope="module")
 def features(encoder_weights: dict[str, Array]):
     host = load_plugins()
@@ -151,7 +160,10 @@ def test_the_photo_is_recognised_in_the_painting(name: str, features, style) -> 
 def test_it_is_colourful_and_has_no_border(name: str, style) -> None:
     image = photo(name)
     painted = style.paint(image, device="cpu", precision="float32")
+    dull = dull_share(painted)
+    print(f"{name}: dull {dull:.3f}, the photo {dull_share(image):.3f}")
     assert cv2.cvtColor(painted, cv2.COLOR_RGB2HSV)[..., 1].mean() > SATURATION  # no grey
+    assert dull < DULL_SHARE
     (step, contrast), (own_step, _) = rings(painted), rings(image)
     print(f"{name}: ring step {step:.1f}, the photo's {own_step:.1f}; ring contrast {contrast:.2f}")
     assert step < RING_STEP + own_step
@@ -166,6 +178,16 @@ def test_it_has_no_blobs(name: str, style) -> None:
     print(f"{name}: flat {flat:.3f}, holes {hole:.4f}, the photo's {own_hole:.4f}")
     assert flat < FLAT_SHARE
     assert hole < HOLE_SHARE + own_hole
+
+
+def test_grey_areas_are_found() -> None:
+    stripes = np.zeros((96, 128, 3), np.uint8)
+    stripes[:, 0::8], stripes[:, 4::8] = (250, 20, 20), (20, 240, 240)  # loud near by, grey from afar
+    stripes = np.repeat(stripes[:, ::4], 4, 1)
+    fields = np.hstack([np.full((96, 64, 3), (230, 120, 20), np.uint8), np.full((96, 64, 3), (30, 40, 150), np.uint8)])
+    assert cv2.cvtColor(stripes, cv2.COLOR_RGB2HSV)[..., 1].mean() > SATURATION
+    assert dull_share(stripes) > DULL_SHARE
+    assert dull_share(fields) == 0
 
 
 def test_borders_and_blobs_are_found() -> None:

@@ -1,8 +1,9 @@
-"""Draw candy.jpg, the style image of our own: lollipop spirals, flowing ribbons, dots and brush strokes in strong colours.
+"""Draw candy.jpg, the style image of our own: lollipop spirals, dots and broad flowing brush strokes in strong colours.
 
     python recipes/styles/draw_candy.py [OUTPUT.jpg]
 
-Every size of mark is in it, from 4 to 200 pixels, because a style is learnt at several scales at once.
+A style is learnt from correlations alone, so the picture is made for them: strokes broad enough that they stay coloured, not grey,
+when they are blurred; wide fields of kindred hues; dark fields cool and light ones warm.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Array: TypeAlias = Any  # OpenCV's stubs and NumPy's do not agree on a type
 WIDTH, HEIGHT = 1280, 1024
 S = 2  # everything is drawn at twice the size and reduced at the end
 SEED = 20
-BANDS = 4.6  # ribbons for each unit of the stream function
+BANDS = 3.4  # ribbons for each unit of the stream function
 INK = (38, 14, 52)
 
 PALETTE = {
@@ -34,6 +35,7 @@ PALETTE = {
     "lemon": (255, 238, 112),
     "teal": (0, 150, 150),
     "aqua": (34, 204, 190),
+    "mint": (120, 232, 190),
     "blue": (20, 92, 200),
     "deep": (20, 36, 132),
     "navy": (24, 16, 84),
@@ -42,31 +44,18 @@ PALETTE = {
     "magenta": (232, 32, 128),
     "pink": (255, 120, 160),
 }
-RIBBONS = [
-    "deep",
-    "teal",
-    "orange",
-    "purple",
-    "aqua",
-    "blue",
-    "yellow",
-    "violet",
-    "teal",
-    "magenta",
-    "blue",
-    "amber",
-    "deep",
-    "aqua",
-    "red",
-]
+# From dark to light: dark is cool and light is warm, and neighbours are kin, so that a wide field of paint has one clear colour
+# and a network can tell from the brightness of a photo which colour belongs where.
+SHADES = ["navy", "deep", "blue", "purple", "violet", "magenta", "red", "vermilion", "orange", "amber", "yellow", "lemon"]
+COOL = ["navy", "deep", "blue", "blue", "teal", "teal", "aqua", "aqua", "mint", "lemon", "lemon", "lemon"]
 SWEETS = [
-    ["red", "yellow", "vermilion", "amber"],
-    ["orange", "lemon", "red", "yellow"],
-    ["teal", "yellow", "aqua", "orange"],
-    ["magenta", "amber", "crimson", "pink"],
-    ["blue", "aqua", "yellow", "red"],
-    ["purple", "orange", "magenta", "yellow"],
-    ["vermilion", "teal", "amber", "deep"],
+    ["vermilion", "yellow", "orange", "amber"],
+    ["blue", "aqua", "teal", "deep"],
+    ["magenta", "pink", "crimson", "purple"],
+    ["orange", "lemon", "amber", "vermilion"],
+    ["deep", "violet", "blue", "purple"],
+    ["red", "orange", "magenta", "crimson"],
+    ["teal", "mint", "aqua", "blue"],
 ]
 
 
@@ -93,12 +82,12 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float)
 def place_sweets(rng: np.random.Generator) -> list[Sweet]:
     """Discs of many sizes that barely overlap, the largest first."""
     placed: list[Sweet] = []
-    for radius in [205, 168, 150, 122, 108, 96, 88, 76, 70, 64, 58, 52, 46, 42, 40, 36, 34, 30, 28, 26]:
+    for radius in [190, 160, 140, 120, 100, 90, 80, 70, 60, 50, 44]:
         for _ in range(400):
             x, y = rng.uniform(-0.04, 1.04) * WIDTH, rng.uniform(-0.04, 1.04) * HEIGHT
             if all(np.hypot(x - p.x, y - p.y) > 0.98 * (radius + p.radius) + 6 for p in placed):
                 arms = int(rng.choice([0, 1, 1, 2, 3]))
-                pitch = max(rng.uniform(0.26, 0.38) * radius, 22.0) * float(rng.choice([-1, 1]))
+                pitch = max(rng.uniform(0.5, 0.7) * radius, 56.0) * float(rng.choice([-1, 1]))
                 placed.append(Sweet(x, y, radius, arms, pitch, SWEETS[len(placed) % len(SWEETS)]))
                 break
     return [Sweet(p.x * S, p.y * S, p.radius * S, p.arms, p.pitch * S, p.colours) for p in placed]
@@ -116,9 +105,11 @@ def lay_out(rng: np.random.Generator, sweets: list[Sweet]) -> tuple[Array, Array
     angle = np.arctan2(gx, -gy)
     band = np.floor(stream * BANDS).astype(np.int32)
     breadth = 1 / np.maximum(BANDS * np.hypot(gx, gy), 1e-4)
-    label = band.copy()
-    wheel = np.array([PALETTE[name] for name in RIBBONS], np.float32)
-    colour = wheel[(band * 4) % len(RIBBONS)]
+    label = np.zeros_like(band)  # the ribbons have no contour, only the sweets
+    warm, cool = (np.array([PALETTE[name] for name in names], np.float32) for names in (SHADES, COOL))
+    light = 0.5 + 0.27 * smooth_noise(rng, (h, w), 300 * S) + 0.10 * (np.mod(band * 5, 7) / 3 - 1)
+    at = np.clip(light * len(SHADES), 0, len(SHADES) - 1).astype(np.int32)
+    colour = np.where((smooth_noise(rng, (h, w), 340 * S) > 0.55)[..., None], cool[at], warm[at])
     wobble = smooth_noise(rng, (h, w), 70 * S)
     for number, p in enumerate(sweets):
         dx, dy = xs - p.x, ys - p.y
@@ -170,6 +161,14 @@ def vary(rng: np.random.Generator, rgb: Array, amount: float) -> Array:
     return cv2.cvtColor(hsv.astype(np.uint8).reshape(1, 1, 3), cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
 
 
+def lighter(rgb: Array, amount: float) -> Array:
+    """The colour brighter and paler in its own hue: mixed with another, a highlight would be grey."""
+    hsv = cv2.cvtColor(np.clip(rgb, 0, 255).astype(np.uint8).reshape(1, 1, 3), cv2.COLOR_RGB2HSV).astype(np.float32)[0, 0]
+    hsv[1] *= 1 - 0.5 * amount
+    hsv[2] += (255 - hsv[2]) * amount
+    return cv2.cvtColor(hsv.astype(np.uint8).reshape(1, 1, 3), cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
+
+
 def stroke(rng: np.random.Generator, canvas: Array, height: Array, path: Array, width: float, rgb: Array) -> None:
     """One brush stroke: bristles beside each other, each of its own shade and length."""
     if len(path) < 3:
@@ -179,7 +178,7 @@ def stroke(rng: np.random.Generator, canvas: Array, height: Array, path: Array, 
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     t = np.linspace(0, 1, len(path))
     taper = np.minimum(1, 6 * np.minimum(t, 1 - t) + 0.35)[:, None]
-    hair = max(2.0, min(width / 6, 5.0))
+    hair = max(2.0, width / 6)
     level = rng.uniform(90, 170)
     for offset in np.arange(-width / 2, width / 2 + 0.1, hair * 0.8):
         start, end = int(rng.uniform(0, 0.12) * len(path)), len(path) - int(rng.uniform(0, 0.16) * len(path))
@@ -249,11 +248,11 @@ def draw_dots(rng: np.random.Generator, canvas: Array, height: Array, angle: Arr
         far = sorted(names, key=lambda name: float(np.abs(under - np.array(PALETTE[name])).sum()))[len(names) // 2 :]
         return PALETTE[str(rng.choice(far))]
 
-    for _ in range(110):
+    for _ in range(26):
         x, y = rng.uniform(0, w), rng.uniform(0, h)
         room = float(distance[int(y), int(x)])
-        r = min(rng.uniform(2.5, 11) * S, room * 0.55)
-        if r < 2 * S:
+        r = min(rng.uniform(7, 13) * S, room * 0.55)
+        if r < 6 * S:
             continue
         path = trace(angle, x, y, rng.uniform(90, 420) * S, 3.0)
         rgb, gone = contrast(x, y), 0.0
@@ -262,22 +261,22 @@ def draw_dots(rng: np.random.Generator, canvas: Array, height: Array, angle: Arr
             if gone > 2.9 * r and 0 <= bx < w and 0 <= by < h and distance[int(by), int(bx)] > 1.15 * r:
                 dot(float(bx), float(by), r * rng.uniform(0.85, 1.1), rgb)
                 gone = 0.0
-    for _ in range(900):
+    for _ in range(60):
         x, y = rng.uniform(0, w), rng.uniform(0, h)
-        r = rng.uniform(1.6, 5) * S
+        r = rng.uniform(7, 16) * S
         if distance[int(y), int(x)] > 1.3 * r:
             dot(x, y, r, contrast(x, y))
 
 
 def draw_highlights(rng: np.random.Generator, canvas: Array, height: Array, angle: Array, base: Array, count: int) -> None:
-    """Thin bright flicks along the flow, light on what they lie on."""
+    """Bright flicks along the flow, light on what they lie on."""
     h, w = angle.shape
     for _ in range(count):
         x, y = rng.uniform(0, w), rng.uniform(0, h)
         under = base[int(y), int(x)]
-        light = under + (np.array([255, 246, 190]) - under) * rng.uniform(0.3, 0.75)
-        path = trace(angle, x, y, rng.uniform(10, 60) * S, 3.0)
-        stroke(rng, canvas, height, path, rng.uniform(1.2, 3.2) * S, light)
+        light = lighter(under, rng.uniform(0.3, 0.8))
+        path = trace(angle, x, y, rng.uniform(30, 110) * S, 3.0)
+        stroke(rng, canvas, height, path, rng.uniform(4, 8) * S, light)
 
 
 def light_relief(canvas: Array, height: Array) -> Array:
@@ -293,12 +292,12 @@ def draw() -> Array:
     rng = np.random.default_rng(SEED)
     base, label, angle, breadth = lay_out(rng, place_sweets(rng))
     canvas, height = base.copy(), np.full(label.shape, 128, np.float32)
-    for brush in (Brush(22 * S, 1.6, 1.6), Brush(13 * S, 1.8, 1.2)):
+    for brush in (Brush(40 * S, 1.8, 1.0), Brush(26 * S, 1.6, 0.9)):
         paint_strokes(rng, canvas, height, base, angle, brush, np.full_like(height, np.inf))
     distance = draw_ink(rng, canvas, height, label, breadth)
-    for brush in (Brush(7 * S, 0.5, 1.5), Brush(3.5 * S, 0.3, 1.9)):
+    for brush in (Brush(16 * S, 0.35, 1.2),):
         paint_strokes(rng, canvas, height, base, angle, brush, distance)
-    draw_highlights(rng, canvas, height, angle, base, 1500)
+    draw_highlights(rng, canvas, height, angle, base, 500)
     draw_dots(rng, canvas, height, angle, distance, base)
     lit = light_relief(canvas, height)
     small = cv2.resize(lit, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
