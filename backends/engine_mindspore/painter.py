@@ -30,8 +30,8 @@ from engine_mindspore.ops import MindSporeOps
 from engine_mindspore.slicing import narrow
 from engine_mindspore.upsampling import bordered, convolve_upsampled, is_upsampled_convolution, square_kernels
 
-MOST_IMAGE = 2**22
-"""Elements of the images between two convolutions that are computed at once, 16 MiB in float32."""
+MOST_IMAGE = 2**21
+"""Elements of the images between two convolutions that are computed at once, 8 MiB in float32."""
 _CHANNEL_BY_CHANNEL = (InstanceNorm2d, ReLU, Tanh, Pad, PadToMultiple, Upsample2d, Add)
 
 

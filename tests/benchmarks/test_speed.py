@@ -19,7 +19,8 @@ from engine.recipe import load_recipe
 
 ENGINE = Path(sys.executable).with_name("engine")
 PAINTS = """
-import resource, sys
+import re, sys
+from pathlib import Path
 import numpy as np
 from engine.plugins import load_plugins
 
@@ -28,7 +29,7 @@ network = host.make_model("reconet", {"width": 48, "residual_blocks": 4}).networ
 painter = host.make_backend(sys.argv[1], device="cpu", precision="float32").painter(network, network.initial_weights(0))
 frames = np.random.default_rng(0).integers(0, 256, (3, 1, 360, 640, 3), np.uint8)
 assert len([painted for painted in painter.paint(iter(frames))]) == 3
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])  # ru_maxrss would begin with the parent's
 """
 PRECISIONS = [(name, "float32") for name in BACKENDS] + [(name, "bfloat16") for name in BACKENDS if name == "torch"]
 computed = pytest.mark.parametrize(("name", "precision"), PRECISIONS)
@@ -84,6 +85,7 @@ def test_painted_frame(benchmark: BenchmarkFixture, name: str, precision: str, s
     assert painted.std() > 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its peak memory so")
 @pytest.mark.parametrize("name", BACKENDS)
 def test_peak_memory_of_painting(benchmark: BenchmarkFixture, report: list[str], name: str) -> None:
     """A process of its own that paints three frames; the time is that of all of it, start and compilation included."""
@@ -91,7 +93,7 @@ def test_peak_memory_of_painting(benchmark: BenchmarkFixture, report: list[str],
     assert done.returncode == 0, done.stderr
     peak = int(done.stdout) / 1024
     report.append(f"peak memory, three frames of 640x360, 48 wide, float32, batch 1: {name} {peak:.0f} MiB")
-    assert peak < 3000
+    assert peak * 2**20 < 3e9
 
 
 @pytest.mark.parametrize("size", ["160x160", "256x256"])
