@@ -28,9 +28,14 @@ from engine.contracts.model import Layout as Layout
 from engine.contracts.model import Model as Model
 from engine.contracts.model import PublishedStyle as PublishedStyle
 from engine.contracts.model import WeightSource as WeightSource
+from engine.errors import BadSample as BadSample
 from engine.errors import EngineError as EngineError
 from engine.errors import RunError as RunError
 from engine.files import replacing as replacing
+from engine.flow import estimate_flow as estimate_flow
+from engine.flow import flow_colours as flow_colours
+from engine.flow import visible as visible
+from engine.flow import warp as warp
 from engine.hookspecs import hookimpl as hookimpl
 from engine.images import Picture as Picture
 from engine.images import read_picture as read_picture

@@ -46,6 +46,13 @@ class RecipeError(EngineError):
         super().__init__("\n".join(self.faults), where=where, allowed=allowed, remedy=remedy)
 
 
+class BadSample(EngineError):
+    """A sample of a dataset whose files are missing, truncated or not finite; ``where`` is the path of the file at fault.
+
+    A dataset raises it from ``__getitem__``. Training takes the next sample instead, and stops where too many are bad.
+    """
+
+
 class RunError(EngineError):
     """The run itself failed, through no fault of what the user gave; exit code 1."""
 

@@ -4,20 +4,58 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
 from engine.contracts.dataset import Batch, Dataset, Sample
-from engine.errors import EngineError, RunError
+from engine.errors import BadSample, EngineError, RunError
 from engine.registration import describe
+
+JUDGED_FROM = 20
+"""Samples asked for, before the share of bad ones says anything."""
+
+
+@dataclass
+class BadSamples:
+    """What could not be read so far."""
+
+    asked: int = 0
+    """Samples, without those that stood in for others."""
+    replaced: int = 0
+    """Of these."""
+    indices: set[int] = field(default_factory=set)
+    """Of all that were tried in vain."""
+    files: dict[str, str] = field(default_factory=dict)
+    """What is wrong with each file, in the order they were met."""
+
+    def note(self, index: int, error: BadSample, dataset: Dataset, length: int) -> None:
+        """Count one; an :class:`EngineError` where more are bad than ``dataset.bad_share`` of those asked for, or of all ``length``."""
+        self.indices.add(index)
+        self.files.setdefault(error.where or f"sample {index}", error.problem)
+        share = dataset.bad_share
+        if len(self.indices) >= length:
+            said = f"none of the {length} samples can be read"
+        elif not share or (self.asked >= JUDGED_FROM and self.replaced > share * self.asked):
+            said = f"{self.replaced} of {self.asked} samples could not be read"
+        elif len(self.indices) > max(JUDGED_FROM, share * length):  # many in a row, tried in place of one
+            said = f"{len(self.indices)} of all {length} samples cannot be read"
+        else:
+            return
+        path, problem = next(iter(self.files.items()))
+        remedy = f"The first is {path}: {problem}\n  `engine data check` lists them all; dataset.bad_share says how many are borne."
+        raise EngineError(said, where=f"dataset {dataset.name!r}", allowed=f"a share of {share:g}", remedy=remedy)
 
 
 @dataclass(frozen=True)
 class Loader:
-    """Every index once an epoch, in an order that (seed, epoch) decides; a batch may reach over the end of an epoch."""
+    """Every index once an epoch, in an order that (seed, epoch) decides; a batch may reach over the end of an epoch.
+
+    For a sample that is bad (:class:`engine.BadSample`) the next of ``indices`` stands in, the first after the last:
+    the same batches for the same files, whatever the start was.
+    """
 
     dataset: Dataset
     indices: Sequence[int]
@@ -25,20 +63,23 @@ class Loader:
     frames: int
     """Of each clip, the newest so many."""
     seed: int = 0
-    threads: int = 2
+    workers: int = 2
+    """Samples read at once."""
     ahead: int = 4
     """Batches prepared before they are asked for."""
+    bad: BadSamples = field(default_factory=BadSamples)
+    """Filled while batches are taken."""
 
     def batches(self, start: int = 0) -> Generator[Batch]:
         """Without end, from batch number ``start`` on; the same batches whatever the start was."""
-        waiting: deque[list[Future[Sample]]] = deque()
+        waiting: deque[list[_Asked]] = deque()
         order = lru_cache(2)(self.order)  # of the epoch that goes on, and of the next where a batch reaches over the end
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="engine-loader")
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="engine-loader")
         try:
             for number in range(start, start + self.ahead):
                 waiting.append(self._ask(pool, number, order))
             while True:
-                batch = self._stack([future.result() for future in waiting.popleft()])
+                batch = stack([self._settle(pool, asked) for asked in waiting.popleft()], self.dataset.name)
                 number += 1
                 waiting.append(self._ask(pool, number, order))
                 yield batch
@@ -50,13 +91,53 @@ class Loader:
         rng = np.random.default_rng([self.seed, epoch])
         return [self.indices[i] for i in rng.permutation(len(self.indices))]
 
-    def _ask(self, pool: ThreadPoolExecutor, number: int, order: Callable[[int], list[int]]) -> list[Future[Sample]]:
+    def _ask(self, pool: Executor, number: int, order: Callable[[int], list[int]]) -> list[_Asked]:
         size = len(self.indices)
         places = range(number * self.batch, (number + 1) * self.batch)
-        return [pool.submit(read_sample, self.dataset, order(place // size)[place % size], self.frames) for place in places]
+        return [self._submit(pool, order(place // size)[place % size]) for place in places]
 
-    def _stack(self, samples: list[Sample]) -> Batch:
-        return stack(samples, self.dataset.name)
+    def _submit(self, pool: Executor, index: int) -> _Asked:
+        return _Asked(index, pool.submit(read_sample, self.dataset, index, self.frames))
+
+    def _settle(self, pool: Executor, asked: _Asked) -> Sample:
+        """The sample, or the next one that can be read."""
+        self.bad.asked += 1
+        try:
+            return asked.future.result()
+        except BadSample as error:
+            self.bad.replaced += 1
+            self.bad.note(asked.index, error, self.dataset, len(self.indices))
+        place = self.indices.index(asked.index)
+        while True:
+            place = (place + 1) % len(self.indices)
+            index = self.indices[place]
+            if index in self.bad.indices:
+                continue
+            try:
+                return self._submit(pool, index).future.result()
+            except BadSample as error:
+                self.bad.note(index, error, self.dataset, len(self.indices))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    index: int
+    future: Future[Sample]
+
+
+def hold_out(dataset: Dataset, frames: int) -> tuple[Sample, range, BadSamples]:
+    """The last sample that can be read, for previews; the indices before it, for training; and what was bad.
+
+    A dataset of one sample has it trained on too.
+    """
+    bad, length = BadSamples(), len(dataset)
+    for index in reversed(range(length)):
+        try:
+            return read_sample(dataset, index, frames), range(max(index, 1)), bad
+        except BadSample as error:
+            bad.replaced = bad.asked = 1
+            bad.note(index, error, dataset, length)
+    raise EngineError("the dataset is empty", where=f"dataset {dataset.name!r}")
 
 
 def read_sample(dataset: Dataset, index: int, frames: int) -> Sample:

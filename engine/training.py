@@ -17,7 +17,7 @@ from engine.errors import EngineError, RunError
 from engine.files import replacing
 from engine.images import read_picture, resized
 from engine.layers import PadToMultiple
-from engine.loader import Loader, read_sample, stack
+from engine.loader import BadSamples, Loader, hold_out, stack
 from engine.network import Network
 from engine.objective import union
 from engine.plugins import PluginHost, load_plugins
@@ -161,9 +161,7 @@ def _stop(run: Run, start: int, error: BaseException) -> None:
 
 def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
     settings, dataset, needs = recipe.recipe, recipe.dataset, union(recipe.losses)
-    if not len(dataset):
-        raise EngineError("the dataset is empty", where=f"dataset {dataset.name!r}")
-    held_out = read_sample(dataset, len(dataset) - 1, needs.frames)
+    held_out, indices, bad = hold_out(dataset, needs.frames)
     _check_flow(recipe, held_out)
     network = recipe.model.network()
     _check_size(dataset.name, network, *held_out.frames.shape[1:3])
@@ -186,8 +184,7 @@ def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
         steps=settings.steps,
         decay=settings.optimiser.decay,
     )
-    indices = range(max(len(dataset) - 1, 1))  # the last one is held out
-    loader = Loader(dataset, indices, settings.batch, needs.frames, settings.seed)
+    loader = Loader(dataset, indices, settings.batch, needs.frames, settings.seed, bad=BadSamples(files=bad.files))
     return plan, loader, stack([held_out], dataset.name)
 
 

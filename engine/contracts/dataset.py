@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from engine.components import Component
 from engine.errors import EngineError
@@ -51,10 +52,19 @@ class Dataset(Component):
     All clips have one size; ReCoNet wants sides divisible by 4. The last clip is held out of training, for previews.
 
     The loader reads samples in several threads at once, so ``__getitem__`` must bear that: what it shares between calls
-    (a cache, an open file) wants a lock, or one for each thread.
+    (a cache, an open file) wants a lock, or one for each thread. A sample whose files are missing, truncated or not
+    finite is a :class:`engine.BadSample` with the file's path: the loader takes the next index in its place.
     """
 
     kind: ClassVar[str] = "dataset"
+
+    bad_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Samples that cannot be read are replaced by the next one; training stops above this share of those asked for, "
+        "judged from the 20th on. 0 = stop at the first.",
+    )
 
     @abstractmethod
     def __len__(self) -> int:
