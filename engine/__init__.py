@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field as Field
 
+from engine.augmentation import relight as relight
 from engine.components import Component as Component
 from engine.components import RecipePath as RecipePath
 from engine.contracts.backend import Backend as Backend
@@ -77,6 +78,7 @@ from engine.optimiser import Optimiser as Optimiser
 from engine.optimiser import named_state as named_state
 from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
+from engine.places import cache_folder as cache_folder
 
 if TYPE_CHECKING:
     from engine.recipe import CheckedRecipe as CheckedRecipe

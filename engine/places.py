@@ -13,7 +13,7 @@ def shipped() -> Path:
     return packed if packed.is_dir() else package.parent / "recipes"
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """``ENGINE_CACHE``, else ``XDG_CACHE_HOME/styleengine``, else ``~/.cache/styleengine``; it need not be there yet."""
     if chosen := os.environ.get("ENGINE_CACHE"):
         return Path(chosen)

@@ -176,7 +176,10 @@ def thumbnail(image: Array, side: int = 128) -> str:
 
 def all_style_files() -> list[tuple[str, Path]]:
     """Every style there is with the name of its file: shipped ones first, then the cache, then ./runs."""
-    kept = [*sorted((places.shipped() / "weights").glob("*.safetensors")), *sorted((places.cache() / "styles").glob("*.safetensors"))]
+    kept = [
+        *sorted((places.shipped() / "weights").glob("*.safetensors")),
+        *sorted((places.cache_folder() / "styles").glob("*.safetensors")),
+    ]
     trained = sorted(places.runs().glob("*/style.safetensors"))
     return [*((path.stem, path) for path in kept), *((path.parent.name, path) for path in trained)]
 

@@ -98,13 +98,13 @@ def fetch_weights(model: Model, *, file: Path | None = None, unchecked: bool = F
 
 def cache_file(model: Model) -> Path:
     """Where the model's weights are kept; the file need not be there."""
-    return places.cache() / "weights" / f"{model.name}.safetensors"
+    return places.cache_folder() / "weights" / f"{model.name}.safetensors"
 
 
 def list_cached() -> list[CachedWeights]:
     """What the cache holds, by name."""
     found = []
-    for path in sorted((places.cache() / "weights").glob("*.safetensors")):
+    for path in sorted((places.cache_folder() / "weights").glob("*.safetensors")):
         try:
             metadata, fault = _metadata(path), ""
         except EngineError as error:
@@ -187,7 +187,7 @@ def _hub_files(model: Model) -> Iterator[tuple[WeightSource, Path]]:
 
 @contextmanager
 def _work_folder() -> Iterator[Path]:
-    folder = places.cache() / "weights"
+    folder = places.cache_folder() / "weights"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as name:

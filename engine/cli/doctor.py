@@ -51,8 +51,8 @@ def examine(host: PluginHost) -> dict[str, Any]:
         "backends": {name: _backend(host, name) for name in host.names("backend")},
         "plugins_failed": {plugin.owner: plugin.error for plugin in host.plugins if plugin.status == "failed"},
         "plugins_disabled": [plugin.owner for plugin in host.plugins if plugin.status == "disabled"],
-        "cache": str(places.cache()),
-        "cached": sorted(str(path.relative_to(places.cache())) for path in places.cache().rglob("*.safetensors")),
+        "cache": str(places.cache_folder()),
+        "cached": sorted(str(path.relative_to(places.cache_folder())) for path in places.cache_folder().rglob("*.safetensors")),
         "shipped": str(places.shipped()),
     }
 

@@ -100,7 +100,7 @@ def _in_cache(name: str) -> Path:
     from engine import places
     from engine.jobs import file_word
 
-    return places.cache() / "styles" / f"{file_word(name)}.safetensors"
+    return places.cache_folder() / "styles" / f"{file_word(name)}.safetensors"
 
 
 def _target(name: str, output: Path | None, overwrite: bool) -> Path:
