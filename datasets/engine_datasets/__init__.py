@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import Dataset, hookimpl
+from engine_datasets.images import Images
 from engine_datasets.moving_layers import MovingLayers
+from engine_datasets.sceneflow import SceneFlow
 
 if TYPE_CHECKING:
     import typer
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def engine_register_datasets() -> list[type[Dataset]]:
-    """Generated clips."""
-    return [MovingLayers]
+    """Generated clips, clips made of photos, and SceneFlow."""
+    return [Images, MovingLayers, SceneFlow]
 
 
 @hookimpl

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from statistics import NormalDist
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from engine import Array, Dataset, Field, RecipePath, Sample
-from engine_datasets.photos import find_photos, read_photo
+from engine_datasets.exposure import expose
+from engine_datasets.photos import cached_photos, find_photos
 from engine_datasets.scenes import Motion, Scene, build_scene
 from engine_datasets.textures import draw_texture
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXTURES = 36
-CACHED_PHOTOS = 128
 
 
 class MovingLayers(Dataset):
@@ -72,7 +71,7 @@ class MovingLayers(Dataset):
             if k:
                 flow[k - 1] = scene.flow(k, k - 1)
                 mask[k - 1, 0] = scene.traceable(k, k - 1, flow[k - 1])
-        return Sample(self._expose(rng, frames), flow, mask)
+        return Sample(expose(rng, frames, self.illumination, self.noise), flow, mask)
 
     def scene(self, index: int, frames: int) -> Scene:
         """The geometry behind a clip, before illumination and noise; IndexError outside ``length``."""
@@ -99,42 +98,9 @@ class MovingLayers(Dataset):
 
     @cached_property
     def _photo(self) -> Callable[[Path], Array]:
-        return lru_cache(CACHED_PHOTOS)(read_photo)
-
-    def _expose(self, rng: np.random.Generator, frames: Array) -> Array:
-        """The frames under light that changes, seen by a noisy camera."""
-        if not self.illumination and not self.noise:
-            return frames
-        seen = frames.astype(np.float32)
-        if self.illumination:
-            self._light(rng, seen)
-        if self.noise:
-            drawn = np.frombuffer(rng.bytes(seen.size), np.uint8).reshape(seen.shape)
-            seen += (_normal_quantiles() * self.noise).astype(np.float32).take(drawn)
-        return np.clip(np.rint(seen, out=seen), 0, 255, out=seen).astype(np.uint8)
-
-    def _light(self, rng: np.random.Generator, seen: Array) -> None:
-        """Scale and shift the brightness of float32 frames (t, h, w, 3) in place."""
-        strength = self.illumination * rng.random()
-        direction, tilt = rng.uniform(0, 2 * np.pi), rng.random()
-        x = np.linspace(-1, 1, self.width, dtype=np.float32) * np.float32(np.cos(direction))
-        y = np.linspace(-1, 1, self.height, dtype=np.float32) * np.float32(np.sin(direction))
-        slope = (x[None, :] + y[:, None])[..., None]
-        (phase, phase2, phase3), (rate, rate2, rate3) = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.4, 1.6, 3)
-        for k, frame in enumerate(seen):
-            gain = (1 - tilt) * np.sin(phase + rate * k) + tilt * np.sin(phase2 + rate2 * k) * slope
-            frame *= (1 + strength * gain).astype(np.float32)
-            frame += np.float32(255 * 0.2 * strength * np.sin(phase3 + rate3 * k))
+        return cached_photos()
 
 
 @lru_cache(2 * TEXTURES)
 def _texture(seed: int, number: int) -> Array:
     return draw_texture(np.random.default_rng([seed, number, TEXTURES]), number)
-
-
-@lru_cache(1)
-def _normal_quantiles() -> Array:
-    """256 equally likely values of a normal distribution, deviation 1: much faster to draw from than the distribution."""
-    values: Array = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
-    values /= values.std()
-    return values
