@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 
 from engine.contracts.dataset import Batch, Dataset, Sample
 from engine.errors import BadSample, EngineError, RunError
+from engine.loader_processes import start_processes
 from engine.registration import describe
 
 JUDGED_FROM = 20
@@ -53,6 +56,9 @@ class BadSamples:
 class Loader:
     """Every index once an epoch, in an order that (seed, epoch) decides; a batch may reach over the end of an epoch.
 
+    Of ``world`` loaders that differ only in ``rank``, each takes its part of every ``world * batch`` indices of the one
+    order: together they take each index once an epoch, and all stand at the same number.
+
     For a sample that is bad (:class:`engine.BadSample`) the next of ``indices`` stands in, the first after the last:
     the same batches for the same files, whatever the start was.
     """
@@ -65,6 +71,12 @@ class Loader:
     seed: int = 0
     workers: int = 2
     """Samples read at once."""
+    processes: bool = False
+    """Read them in processes rather than in threads; each opens the dataset for itself."""
+    plugins: Sequence[Path] = ()
+    """The plugin files to load in each process."""
+    rank: int = 0
+    world: int = 1
     ahead: int = 4
     """Batches prepared before they are asked for."""
     bad: BadSamples = field(default_factory=BadSamples)
@@ -74,32 +86,38 @@ class Loader:
         """Without end, from batch number ``start`` on; the same batches whatever the start was."""
         waiting: deque[list[_Asked]] = deque()
         order = lru_cache(2)(self.order)  # of the epoch that goes on, and of the next where a batch reaches over the end
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="engine-loader")
+        pool, read = self._start()
         try:
             for number in range(start, start + self.ahead):
-                waiting.append(self._ask(pool, number, order))
+                waiting.append(self._ask(read, number, order))
             while True:
-                batch = stack([self._settle(pool, asked) for asked in waiting.popleft()], self.dataset.name)
+                batch = stack([self._settle(read, asked) for asked in waiting.popleft()], self.dataset.name)
                 number += 1
-                waiting.append(self._ask(pool, number, order))
+                waiting.append(self._ask(read, number, order))
                 yield batch
+        except BrokenProcessPool as error:
+            where = f"dataset {self.dataset.name!r}"
+            raise RunError("a process that reads samples was ended, perhaps for want of memory", where=where) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _start(self) -> tuple[Executor, _Read]:
+        if self.processes:
+            return start_processes(partial(read_sample, self.dataset, frames=self.frames), self.workers, self.plugins)
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="engine-loader")
+        return pool, lambda index: pool.submit(read_sample, self.dataset, index, self.frames)
 
     def order(self, epoch: int) -> list[int]:
         """The indices of one epoch."""
         rng = np.random.default_rng([self.seed, epoch])
         return [self.indices[i] for i in rng.permutation(len(self.indices))]
 
-    def _ask(self, pool: Executor, number: int, order: Callable[[int], list[int]]) -> list[_Asked]:
-        size = len(self.indices)
-        places = range(number * self.batch, (number + 1) * self.batch)
-        return [self._submit(pool, order(place // size)[place % size]) for place in places]
+    def _ask(self, read: _Read, number: int, order: Callable[[int], list[int]]) -> list[_Asked]:
+        size, first = len(self.indices), (number * self.world + self.rank) * self.batch
+        indices = [order(place // size)[place % size] for place in range(first, first + self.batch)]
+        return [_Asked(index, read(index)) for index in indices]
 
-    def _submit(self, pool: Executor, index: int) -> _Asked:
-        return _Asked(index, pool.submit(read_sample, self.dataset, index, self.frames))
-
-    def _settle(self, pool: Executor, asked: _Asked) -> Sample:
+    def _settle(self, read: _Read, asked: _Asked) -> Sample:
         """The sample, or the next one that can be read."""
         self.bad.asked += 1
         try:
@@ -114,9 +132,12 @@ class Loader:
             if index in self.bad.indices:
                 continue
             try:
-                return self._submit(pool, index).future.result()
+                return read(index).result()
             except BadSample as error:
                 self.bad.note(index, error, self.dataset, len(self.indices))
+
+
+_Read = Callable[[int], Future[Sample]]
 
 
 @dataclass(frozen=True)

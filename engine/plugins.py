@@ -90,6 +90,11 @@ class PluginHost:
         }
         return replace(plugin, error=error, components=kept)
 
+    @property
+    def files(self) -> list[Path]:
+        """The plugin files that were asked for by name."""
+        return [Path(plugin.distribution) for plugin in self.plugins if Path(plugin.distribution).suffix == ".py"]
+
     def names(self, kind: str) -> list[str]:
         """The components of one kind, sorted."""
         return sorted(name for of, name in self._classes if of == kind)

@@ -74,6 +74,13 @@ class Every(_Part):
     every: int = Field(default=100, ge=1, description="Steps between two.")
 
 
+class LoaderSettings(_Part):
+    """How samples are read; the run is the same whatever these say."""
+
+    workers: int = Field(default=2, ge=1, le=256, description="Samples read at once.")
+    processes: bool = Field(default=False, description="Read them in processes: for datasets that keep Python itself busy.")
+
+
 class Recipe(_Part):
     """The whole of a recipe file; ``extends`` is resolved before."""
 
@@ -89,6 +96,7 @@ class Recipe(_Part):
     optimiser: OptimiserSettings = Field(default=OptimiserSettings(), description="Adam's settings.")
     steps: int = Field(ge=1, description="Updates.")
     batch: int = Field(default=2, ge=1, description="Clips a step.")
+    loader: LoaderSettings = Field(default=LoaderSettings(), description="How samples are read.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Decides the first weights and the order of clips.")
     preview: Every = Field(default=Every(every=100), description="How often a preview is painted.")
     checkpoint: Every = Field(default=Every(every=200), description="How often the state is saved.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import platform
 import shlex
@@ -19,12 +20,14 @@ from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.contracts.backend import Backend, Trainer, TrainingPlan
 from engine.contracts.dataset import Batch
 from engine.errors import EngineError, RunError
+from engine.files import replacing
+from engine.loader import BadSamples
 from engine.ops import Array
 from engine.plugins import PluginHost
 from engine.recipe import CheckedRecipe
 
 CHECKPOINT, STYLE, RECIPE, FACTS = "checkpoint.safetensors", "style.safetensors", "recipe.yaml", "run.json"
-_FREE = ("steps", "preview", "checkpoint", "backend", "licence", "notes")
+_FREE = ("steps", "preview", "checkpoint", "backend", "loader", "licence", "notes")
 """What a resumed run may change; ``steps`` only where the learning rate does not depend on it."""
 
 
@@ -41,14 +44,25 @@ class Run:
     held_out: Batch
     """One clip that is never trained on (unless the dataset has a single one); newest frame last."""
     quiet: bool
+    bad: BadSamples = field(default_factory=BadSamples)
+    """Samples of this session that could not be read, and their files."""
     step: int = 0
     """Updates done."""
+    seconds: float = 0.0
+    """That this session has trained for."""
+    waited: float = 0.0
+    """Seconds of these that the loop had to wait for samples."""
     losses: Mapping[str, SupportsFloat] = field(default_factory=dict)
     """Of the last step, raw by label, and ``total``."""
     whole: bool = True
     """False while an update is under way: a state that an exception leaves in between must not be kept."""
     memory: dict[str, Any] = field(default_factory=dict)
     """For plugins: what one hook leaves for the next, each under its own key."""
+
+    @property
+    def waited_share(self) -> float:
+        """The share of the time that went by waiting for samples."""
+        return self.waited / self.seconds if self.seconds else 0.0
 
     @property
     def steps(self) -> int:
@@ -81,6 +95,20 @@ class Run:
         losses = {label: float(value) for label, value in self.losses.items()}
         Checkpoint(self.step, weights, state, losses, identity(self.recipe)).save(path)
         return path
+
+    def write_facts(self) -> None:
+        """``run.json``: what ran, and how this session got its samples."""
+        data = {
+            "seconds": round(self.seconds, 3),
+            "waited": round(self.waited, 3),
+            "waited_share": round(self.waited_share, 4),
+            "samples": self.bad.asked,
+            "bad_samples": self.bad.replaced,
+            "bad_files": self.bad.files,
+        }
+        facts = {"seed": self.recipe.recipe.seed, "versions": self.versions, **self.backend.describe(), "data": data}
+        with replacing(self.folder / FACTS) as path:
+            path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     def _ruined(self, what: str) -> LossNotFinite:
         kept = "The last checkpoint is untouched. " if (self.folder / CHECKPOINT).is_file() else ""
@@ -127,8 +155,11 @@ def earlier_state(folder: Path, recipe: CheckedRecipe, resume: bool, overwrite: 
 
 def identity(recipe: CheckedRecipe) -> dict[str, Any]:
     """What makes a run the same run wherever its files lie: the recipe with files by name, and the style image by content."""
+    data = recipe.portable()
+    for dataset in data["dataset"] if isinstance(data["dataset"], list) else [data["dataset"]]:
+        dataset.pop("bad_share", None)  # a run that has met too many bad samples may go on with more
     picture = hashlib.sha256(recipe.recipe.style.image.read_bytes()).hexdigest()
-    return {**recipe.portable(), "style_sha256": picture}
+    return {**data, "style_sha256": picture}
 
 
 def make_run_folder(folder: Path, overwrite: bool) -> None:
@@ -146,6 +177,6 @@ def how_to_resume(run: Run) -> str:
     """The command that goes on with an interrupted run."""
     if not (run.folder / CHECKPOINT).is_file():
         return "It had no checkpoint yet."
-    files = [plugin.distribution for plugin in run.host.plugins if Path(plugin.distribution).suffix == ".py"]
-    words = [str(run.folder / RECIPE), "--run-dir", str(run.folder), "--resume", *(word for file in files for word in ("--plugin", file))]
+    options = [word for file in run.host.files for word in ("--plugin", str(file))]
+    words = [str(run.folder / RECIPE), "--run-dir", str(run.folder), "--resume", *options]
     return f"Go on with: engine train {shlex.join(words)}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ from engine.network import Network
 from engine.objective import union
 from engine.plugins import PluginHost, load_plugins
 from engine.recipe import CheckedRecipe, load_recipe
-from engine.run import FACTS, RECIPE, STYLE, LossNotFinite, Run, earlier_state, how_to_resume, make_run_folder
+from engine.run import RECIPE, STYLE, LossNotFinite, Run, earlier_state, how_to_resume, make_run_folder
 from engine.style import Style, StyleInfo, load_style, thumbnail
 from engine.weights import load_weights
 
@@ -92,16 +92,15 @@ def run_recipe(
     before = earlier_state(folder, recipe, resume, overwrite)
     backend = recipe.make_backend(host)
     description = backend.describe()
-    plan, loader, held_out = _plan(recipe)
-    run = Run(folder, recipe, backend, host, backend.trainer(plan), plan, held_out, quiet)
+    plan, loader, held_out = _plan(recipe, host)
+    run = Run(folder, recipe, backend, host, backend.trainer(plan), plan, held_out, quiet, loader.bad)
     if before:
         run.trainer.restore(before.weights, before.state)
         run.step, run.losses = before.step, before.losses
     make_run_folder(folder, overwrite)
     with replacing(folder / RECIPE) as path:
         path.write_text(recipe.to_yaml(), encoding="utf-8")
-    with replacing(folder / FACTS) as path:
-        path.write_text(json.dumps({"seed": recipe.recipe.seed, "versions": run.versions, **description}, indent=2) + "\n")
+    run.write_facts()
     with _stopping_between_steps() as stop:
         return _loop(run, loader, description, stop)
 
@@ -114,7 +113,9 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
         while run.step < run.steps:
             if stop.is_set():
                 raise KeyboardInterrupt
+            begin = time.perf_counter()
             batch = next(batches)
+            run.waited += time.perf_counter() - begin
             run.whole = False
             run.losses = run.trainer.step(batch)
             run.step += 1
@@ -122,8 +123,10 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
             if run.step % 10 == 0 or run.step % run.recipe.recipe.checkpoint.every == 0:  # every step would make a GPU wait
                 run.check_losses()
             _after_step(run)
+            run.seconds += time.perf_counter() - begin
         run.checkpoint()
         style = _save_style(run, description)
+        run.write_facts()
         run.host.call("engine_after_training", run=run)
     except BaseException as error:
         _stop(run, start, error)
@@ -154,12 +157,16 @@ def _stop(run: Run, start: int, error: BaseException) -> None:
         except Exception as second:
             error.add_note(f"The checkpoint could not be written either: {second}")
     try:
+        run.write_facts()
+    except EngineError as second:
+        error.add_note(str(second))
+    try:
         run.host.call("engine_on_error", run=run, error=error)
     except Exception as second:
         error.add_note(str(second))
 
 
-def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
+def _plan(recipe: CheckedRecipe, host: PluginHost) -> tuple[TrainingPlan, Loader, Batch]:
     settings, dataset, needs = recipe.recipe, recipe.dataset, union(recipe.losses)
     held_out, indices, bad = hold_out(dataset, needs.frames)
     _check_flow(recipe, held_out)
@@ -184,7 +191,17 @@ def _plan(recipe: CheckedRecipe) -> tuple[TrainingPlan, Loader, Batch]:
         steps=settings.steps,
         decay=settings.optimiser.decay,
     )
-    loader = Loader(dataset, indices, settings.batch, needs.frames, settings.seed, bad=BadSamples(files=bad.files))
+    loader = Loader(
+        dataset,
+        indices,
+        settings.batch,
+        needs.frames,
+        settings.seed,
+        workers=settings.loader.workers,
+        processes=settings.loader.processes,
+        plugins=host.files,
+        bad=BadSamples(files=bad.files),
+    )
     return plan, loader, stack([held_out], dataset.name)
 
 

@@ -109,3 +109,20 @@ def test_too_few_frames_and_mixed_sizes_are_errors() -> None:
 def test_an_error_in_a_thread_reaches_the_reader() -> None:
     with pytest.raises(EngineError, match="sample"):
         next(Loader(Numbers(fault="nan"), range(7), 1, frames=2).batches())
+
+
+@settings(max_examples=20)
+@given(length=st.integers(1, 13), batch=st.integers(1, 3), world=st.integers(1, 4), seed=st.integers(0, 5))
+def test_ranks_share_the_order_of_one_loader(length: int, batch: int, world: int, seed: int) -> None:
+    def loader(rank: int = 0, world: int = 1, batch: int = batch) -> Loader:
+        return Loader(Numbers(length=length), range(length), batch, frames=2, seed=seed, rank=rank, world=world)
+
+    shares = [take(loader(rank, world), 1, 3) for rank in range(world)]
+    together = [[i for share in shares for i in share[step]] for step in range(3)]
+    assert together == take(loader(batch=batch * world), 1, 3)
+
+
+def test_ranks_take_every_index_once_an_epoch() -> None:
+    loaders = [Loader(Numbers(length=12), range(12), 2, 2, rank=rank, world=3) for rank in range(3)]
+    seen = [i for loader in loaders for batch in take(loader, 0, 2) for i in batch]
+    assert sorted(seen) == list(range(12))

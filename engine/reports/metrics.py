@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: a line a step with each loss, raw and weighted, and now and then the held-out clip's."""
+"""``metrics.jsonl``: a line a step with each loss, raw and weighted, now and then the held-out clip's, and each bad file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def engine_before_training(run: Run) -> None:
     temporary.replace(path)
     if run.step == 0:
         _write(run, [_held_out(run)])
-    run.memory["metrics"] = {"waiting": [], "time": time.perf_counter()}
+    run.memory["metrics"] = {"waiting": [], "bad": 0, "time": time.perf_counter()}
 
 
 @hookimpl
@@ -56,7 +56,9 @@ def _flush(run: Run) -> None:
         {"step": step, "seconds": round(seconds, 4), "total": _number(losses["total"]), "losses": _terms(run, losses)}
         for step, seconds, losses in waiting
     ]
-    _write(run, rows)
+    told, files = run.memory["metrics"]["bad"], list(run.bad.files.items())
+    _write(run, rows + [{"step": run.step, "bad_file": file, "problem": problem} for file, problem in files[told:]])
+    run.memory["metrics"]["bad"] = len(files)
     waiting.clear()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, SupportsFloat
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from engine import hookimpl
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from engine import Run
 
 _EVERY = 10
+_WARNINGS = 10
+"""Bad files named on the terminal; ``run.json`` has them all."""
 
 
 @hookimpl
@@ -42,13 +44,15 @@ def engine_before_training(run: Run) -> None:
         bar = Progress(*columns, console=console)
         bar.start()
         bar.add_task("train", total=run.steps, completed=run.step, text="")
-    run.memory["progress"] = {"console": console, "bar": bar, "start": time.perf_counter(), "first": run.step}
+    run.memory["progress"] = {"console": console, "bar": bar, "start": time.perf_counter(), "first": run.step, "warned": 0}
 
 
 @hookimpl
 def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) -> None:
     """Move on; reading a loss waits for the device, so not at every step."""
     memory = run.memory.get("progress")
+    if memory:
+        _warn(run, memory)
     if not memory or (step % _EVERY and step != run.steps):
         return
     seconds = (time.perf_counter() - memory["start"]) / (step - memory["first"])
@@ -63,14 +67,30 @@ def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) 
 
 @hookimpl
 def engine_after_training(run: Run) -> None:
-    """Leave the terminal as it was."""
+    """Leave the terminal as it was, and say how the data came."""
     _close(run)
+    if memory := run.memory.get("progress"):
+        text = f"data: waited {100 * run.waited_share:.1f} % of the time"
+        if run.bad.files:
+            text += f"; {run.bad.replaced} of {run.bad.asked} samples were bad and replaced by the next (bad files: {len(run.bad.files)}"
+            text += f", listed in {run.folder / 'run.json'})"
+        memory["console"].print(text, soft_wrap=True)
 
 
 @hookimpl
 def engine_on_error(run: Run) -> None:
     """Leave the terminal as it was."""
     _close(run)
+
+
+def _warn(run: Run, memory: dict[str, Any]) -> None:
+    """A line for each file that turned out to be bad since the last one."""
+    files, warned = list(run.bad.files.items()), memory["warned"]
+    for file, problem in files[warned:_WARNINGS]:
+        memory["console"].print(f"warning: bad sample: {file}: {problem}", soft_wrap=True, markup=False)
+    if warned < _WARNINGS < len(files):
+        memory["console"].print("warning: there are more bad files; run.json will list them", soft_wrap=True)
+    memory["warned"] = max(warned, min(len(files), _WARNINGS + 1))
 
 
 def _close(run: Run) -> None:
