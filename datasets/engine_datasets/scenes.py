@@ -98,7 +98,9 @@ class Scene:
         return good
 
     def boundaries(self, k: int, to: int) -> Array:
-        """bool (h, w): on either side of an edge between layers that move differently from frame k to ``to``."""
+        """bool (h, w): on either side of an edge between layers that move differently from frame k to ``to``, and what it mixes."""
+        import cv2
+
         flow, top = self.flow(k, to), self.view(k).top
         found = np.zeros(self.size, bool)
         for a, b in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:, :], np.s_[:-1, :])):
@@ -106,7 +108,8 @@ class Scene:
             edge = (top[a] != top[b]) & (jump > 0.1)
             found[a] |= edge
             found[b] |= edge
-        return found
+        near = cv2.dilate(found.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        return found | (near & (self.view(k).owner == MIXED))
 
 
 def build_scene(
