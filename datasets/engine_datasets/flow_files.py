@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -159,7 +158,7 @@ def _read_array(path: Path, file: BufferedReader, size: int, start: int, shape: 
         raise EngineError(f"the file is {word}: {there} bytes follow the header, {sides} take {want}", where=str(path))
     file.seek(start)
     array: Array = np.empty(shape, dtype)
-    if file.readinto(array.reshape(-1).view(np.uint8)) != want:
+    if file.readinto(array.reshape(-1).view(np.uint8).data) != want:
         raise EngineError("the file became shorter while it was read", where=str(path))
     return array
 
@@ -174,5 +173,5 @@ def _read_plain(path: Path, file: BufferedReader, size: int, start: int, shape: 
         raise EngineError(f"{len(words)} values follow the header", where=str(path), allowed=f"{count}")
     if wrong := next((word for word in words if not word.isdigit() or len(word) > 9 or int(word) > top), None):
         raise EngineError(f"a value is {wrong[:20].decode(errors='replace')!r}", where=str(path), allowed=f"0 to {top}")
-    values: Any = np.array(words).astype(np.uint16 if top > 255 else np.uint8)
-    return values.reshape(shape)
+    values: Array = np.array(words).astype(np.uint16 if top > 255 else np.uint8).reshape(shape)
+    return values

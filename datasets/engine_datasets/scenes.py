@@ -109,7 +109,8 @@ class Scene:
             found[a] |= edge
             found[b] |= edge
         near = cv2.dilate(found.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        return found | (near & (self.view(k).owner == MIXED))
+        found |= near & (self.view(k).owner == MIXED)
+        return found
 
 
 def build_scene(
