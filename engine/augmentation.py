@@ -102,6 +102,11 @@ class Window:
     width: int
     height: int
 
+    def of(self, picture: Array) -> Array:
+        """That part of (h, w) or (h, w, channels)."""
+        part: Array = picture[self.y : self.y + self.height, self.x : self.x + self.width]
+        return part
+
 
 def vary(sample: Sample, how: Augmentation, size: tuple[int, int], rng: np.random.Generator) -> Sample:
     """One variation of a clip, of size (width, height)."""
@@ -134,8 +139,7 @@ def cut(sample: Sample, window: Window, size: tuple[int, int]) -> Sample:
     height, width = sample.frames.shape[1:3]
     if window == Window(0, 0, width, height) and size == (width, height):
         return sample
-    part = (Ellipsis, slice(window.y, window.y + window.height), slice(window.x, window.x + window.width))
-    frames = np.stack([_resized(frame[part[1:]], size) for frame in sample.frames])
+    frames = np.stack([_resized(window.of(frame), size) for frame in sample.frames])
     if sample.flow is None or sample.mask is None:
         return Sample(frames)
     by = (size[0] / window.width, size[1] / window.height)
@@ -143,8 +147,8 @@ def cut(sample: Sample, window: Window, size: tuple[int, int]) -> Sample:
     mask = np.empty((len(sample.flow), 1, size[1], size[0]), np.float32)
     for k, (there, seen) in enumerate(zip(sample.flow, sample.mask, strict=True)):
         for axis in (0, 1):
-            flow[k, axis] = _resized(there[part][axis], size) * np.float32(by[axis])
-        mask[k, 0] = _traceable(there, seen[0], part, by, size) & _inside(flow[k], by)
+            flow[k, axis] = _resized(window.of(there[axis]), size) * np.float32(by[axis])
+        mask[k, 0] = _traceable(there, seen[0], window, by, size) & _inside(flow[k], by)
     return Sample(frames, flow, mask)
 
 
@@ -187,22 +191,24 @@ def _resized(picture: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
 
-def _traceable(flow: Array, mask: Array, part: tuple[object, ...], by: tuple[float, float], size: tuple[int, int]) -> Array:
+def _traceable(flow: Array, mask: Array, window: Window, by: tuple[float, float], size: tuple[int, int]) -> Array:
     """bool (h, w) of the new size: all that a resized pixel mixes, and tracing it reads, is traceable and moves as one."""
     import cv2
 
     good = mask > 0
-    if by != (1.0, 1.0):
-        for axis, (a, b) in enumerate(((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:, :], np.s_[:-1, :]))):
-            jump = np.abs(np.diff(flow, axis=2 - axis)).max(0) > JUMP
-            good[a] &= ~jump
-            good[b] &= ~jump
-        # a resized pixel mixes what lies within max(1, 1/by); sampling the frame before reads resized pixels up to 1/by away
-        reach = int(np.ceil(max(1 / by[0], 1 / by[1]) + max(1, 1 / by[0], 1 / by[1])))
-        side = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-        good = cv2.erode(good.view(np.uint8), side, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(cv2.resize(good[part], size, interpolation=cv2.INTER_NEAREST), bool)
-    return good[part]
+    if by == (1.0, 1.0):
+        return window.of(good)
+    for axis, (a, b) in enumerate(((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:, :], np.s_[:-1, :]))):
+        jump = np.abs(np.diff(flow, axis=2 - axis)).max(0) > JUMP
+        good[a] &= ~jump
+        good[b] &= ~jump
+    # a resized pixel mixes what lies within max(1, 1/by); sampling the frame before reads resized pixels up to 1/by away;
+    # and the nearest pixel, which answers for it, is up to 0.5 from its middle
+    wide = max(1 / by[0], 1 / by[1])
+    reach = int(np.ceil(wide + max(1, wide) + 0.5)) - 1
+    around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    whole = cv2.erode(good.astype(np.uint8), around, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(window.of(whole), size, interpolation=cv2.INTER_NEAREST_EXACT), bool)
 
 
 def _inside(flow: Array, by: tuple[float, float]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -61,8 +61,9 @@ def _fields_at(cls: type[BaseModel], location: Location) -> Iterable[str]:
     """The field names of the model that stands at a place inside ``cls``."""
     for key in location:
         field = cls.model_fields.get(str(key))
-        inner = field.annotation if field is not None else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        stated = field.annotation if field is not None else None
+        inner = next((kind for kind in (stated, *get_args(stated)) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
             return ()
         cls = inner
     return cls.model_fields

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import to_jsonable_python
 
+from engine.augmentation import Augmentation, Augmented
 from engine.components import Component, RecipePath
 from engine.contracts.backend import DEVICE, Backend, Precision
 from engine.contracts.dataset import Dataset
@@ -33,6 +34,12 @@ class Block(_Part):
 
     model_config = ConfigDict(extra="allow")
     name: str = Field(description="Which one; `engine plugins` lists them.")
+
+
+class SharedBlock(Block):
+    """One dataset of several."""
+
+    share: float = Field(default=1.0, gt=0, description="How much of the clips it gives, relative to the others.")
 
 
 class EncoderBlock(Block):
@@ -81,6 +88,18 @@ class LoaderSettings(_Part):
     processes: bool = Field(default=False, description="Read them in processes: for datasets that keep Python itself busy.")
 
 
+def _some(stated: tuple[SharedBlock, ...]) -> tuple[SharedBlock, ...]:
+    if not stated:
+        raise ValueError("name at least one dataset")
+    return stated
+
+
+Data = Annotated[
+    Annotated[Block, Tag("a mapping")] | Annotated[tuple[SharedBlock, ...], AfterValidator(_some), Tag("a list")],
+    Discriminator(lambda stated: "a list" if isinstance(stated, (list, tuple)) else "a mapping"),
+]
+
+
 class Recipe(_Part):
     """The whole of a recipe file; ``extends`` is resolved before."""
 
@@ -91,7 +110,8 @@ class Recipe(_Part):
     encoder: EncoderBlock | None = Field(default=None, description="The frozen network that losses look through.")
     style: StyleImage = Field(description="The picture to learn from.")
     losses: tuple[Block, ...] = Field(min_length=1, description="The terms of the objective.")
-    dataset: Block = Field(description="What to train on.")
+    dataset: Data = Field(description="What to train on: a dataset, or a list of some, each with a share.")
+    augment: Augmentation | None = Field(default=None, description="How clips are varied; not at all by default.")
     backend: BackendBlock = Field(default=BackendBlock(), description="The framework to train on.")
     optimiser: OptimiserSettings = Field(default=OptimiserSettings(), description="Adam's settings.")
     steps: int = Field(ge=1, description="Updates.")
@@ -116,6 +136,7 @@ class CheckedRecipe:
     losses: Mapping[str, Loss]
     """By label; a repeat is called ``content#2``."""
     dataset: Dataset
+    """What is trained on, mixed and augmented as the recipe says."""
     blocks: Mapping[str, Component | Sequence[Component]]
     """The components as the recipe states them, by its keys."""
 
@@ -191,11 +212,12 @@ def load_recipe(
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).lstrip("._-") or "style"
         document.root.value["name"] = Traced(stem, str(path), 0, document.root.base)
     recipe = checker.shape(Recipe)
-    parts = checker.parts()
+    parts = checker.parts(recipe.augment if recipe else None)
     checker.finish()
     assert recipe is not None  # what is missing is a fault, and faults have been raised
     assert parts is not None
-    return CheckedRecipe(path, recipe, parts.model, parts.encoder, parts.losses, parts.dataset, parts.blocks)
+    dataset = Augmented.of(parts.dataset, recipe.augment, recipe.seed) if recipe.augment else parts.dataset
+    return CheckedRecipe(path, recipe, parts.model, parts.encoder, parts.losses, dataset, parts.blocks)
 
 
 def _choose_backend(root: Traced, chosen: Mapping[str, str | None]) -> None:

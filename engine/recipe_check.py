@@ -11,12 +11,14 @@ from typing import TypeVar, cast
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ValidationError
 
+from engine.augmentation import Augmentation
 from engine.components import Component, recipe_paths
 from engine.contracts.dataset import Dataset
 from engine.contracts.loss import Loss
 from engine.contracts.model import Model
 from engine.errors import EngineError, RecipeError
 from engine.faults import Location, explain
+from engine.mixture import Mixture
 from engine.plugins import PluginHost
 from engine.recipe_source import numbered
 from engine.yaml_lines import Traced
@@ -61,11 +63,11 @@ class Checker:
             self._add_all(error, cls, ())
             return None
 
-    def parts(self) -> Parts | None:
+    def parts(self, augmentation: Augmentation | None) -> Parts | None:
         """The second pass: every block against its plugin; None where something is missing."""
         model = cast("Model | None", self._component("model", ("model",)))
         encoder = cast("Model | None", self._component("model", ("encoder",), ignore=("weights",)))
-        dataset = cast("Dataset | None", self._component("dataset", ("dataset",)))
+        datasets = self._datasets(augmentation)
         listed = self._at(("losses",))
         stated = listed.value if listed and isinstance(listed.value, list) else []
         losses = [cast("Loss | None", self._component("loss", ("losses", index))) for index in range(len(stated))]
@@ -75,10 +77,11 @@ class Checker:
         if "total" in names:
             self._add(("losses", needy[names.index("total")][0]), "a loss cannot be called 'total', which is the sum of them all")
         wants_encoder = [index for index, loss in needy if self._check_needs(("losses", index), loss, model, encoder)]
-        if self.faults or model is None or dataset is None or len(needy) < len(stated):
+        if self.faults or model is None or datasets is None or len(needy) < len(stated):
             return None
         named = dict(zip(names, (loss for _, loss in needy), strict=True))
-        blocks: dict[str, Component | Sequence[Component]] = {"model": model, "losses": list(named.values()), "dataset": dataset}
+        dataset, stated_data = datasets
+        blocks: dict[str, Component | Sequence[Component]] = {"model": model, "losses": list(named.values()), "dataset": stated_data}
         blocks |= {key: part for key, part in (("encoder", encoder), ("backend", backend)) if part is not None}
         return Parts(model, encoder if wants_encoder else None, named, dataset, blocks)
 
@@ -137,6 +140,34 @@ class Checker:
             self._add(location, f"the {kind} {name.value!r} failed to check its settings: {type(error).__name__}: {error}")
         return None
 
+    def _datasets(self, augmentation: Augmentation | None) -> tuple[Dataset, Component | Sequence[Component]] | None:
+        """What to train on, and the component or components as the recipe states them."""
+        block = self._at(("dataset",))
+        places: list[Location] = [("dataset",)]
+        if listed := block is not None and isinstance(block.value, list):
+            places = [("dataset", index) for index in range(len(block.value))]
+        found = [cast("Dataset | None", self._component("dataset", place, ignore=("share",) if listed else ())) for place in places]
+        parts = [part for part in found if part is not None]
+        sizes = [(place, size) for place, part in zip(places, found, strict=True) if part is not None and (size := _size(part))]
+        for place, size in sizes[1:]:
+            if size != sizes[0][1]:
+                here = next((key for key in ("width", "height") if self._at((*place, key))), "name")
+                (width, height), (other, other_height) = size, sizes[0][1]
+                first = ".".join(map(str, sizes[0][0]))
+                text = f"{width}x{height}, and clips of {first} have {other}x{other_height}: all of a mix have one size"
+                self._add((*place, here), f"its clips have {text}")
+        if augmentation and sizes:
+            try:
+                augmentation.fit(*sizes[0][1])
+            except EngineError as error:
+                self._add(("augment", "crop" if augmentation.crop else "scale"), _one_line(error))
+        if not parts or len(parts) < len(found) or self.faults:
+            return None
+        if not listed:
+            return parts[0], parts[0]
+        shares = [self._at((*place, "share")) for place in places]
+        return Mixture.of(tuple(parts), tuple(float(share.plain()) if share else 1.0 for share in shares)), parts
+
     def _backend(self) -> Component | None:
         block = self._at(("backend",))
         if block is None or not isinstance(block.value, dict):
@@ -177,6 +208,12 @@ class Checker:
             if isinstance(place.value, str):
                 for text in _unmet(place.value):
                     self._add(("requires", index), text)
+
+
+def _size(dataset: Dataset) -> tuple[int, int] | None:
+    """Width and height of its clips, where its settings say so."""
+    width, height = getattr(dataset, "width", None), getattr(dataset, "height", None)
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def _unmet(text: str) -> Iterator[str]:

@@ -81,7 +81,7 @@ def override(root: Traced, setting: str) -> str:
     for depth, step in enumerate(steps):
         last, inside = depth == len(steps) - 1, ".".join(steps[:depth])
         if isinstance(place.value, list):
-            index = _index(place.value, step, of_losses=steps[:depth] == ["losses"])
+            index = _index(place.value, step, named=steps[:depth] in (["losses"], ["dataset"]))
             if isinstance(index, str):
                 return f"{'.'.join(steps[: depth + 1])}: {index}"
             if last:
@@ -111,10 +111,10 @@ def numbered(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _index(items: list[Traced], step: str, *, of_losses: bool) -> int | str:
+def _index(items: list[Traced], step: str, *, named: bool) -> int | str:
     if step.isdecimal() and int(step) < len(items):
         return int(step)
-    names = numbered([_stated_label(item) for item in items]) if of_losses else []
+    names = numbered([_stated_label(item) for item in items]) if named else []
     if step in names:
         return names.index(step)
     known = [*(name for name in names if name), *([f"0 to {len(items) - 1}"] if items else [])]
@@ -180,7 +180,8 @@ def _summary(name: str, path: Path) -> RecipeSummary:
 
     def named(key: str) -> str:
         block = data.get(key)
-        return str(block.get("name", "")) if isinstance(block, dict) else ""
+        parts = block if isinstance(block, list) else [block]
+        return " + ".join(str(part.get("name", "")) for part in parts if isinstance(part, dict))
 
     listed = data.get("losses")
     losses = tuple(str(loss["name"]) for loss in listed if isinstance(loss, dict) and "name" in loss) if isinstance(listed, list) else ()

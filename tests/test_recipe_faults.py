@@ -45,8 +45,8 @@ seed: 2
         "r/x.yaml:13: losses.3.weight: should be greater than or equal to 0, and this is -1",
         "r/x.yaml:16: dataset.size: this list is too short",
         "r/x.yaml:17: backend.name: no backend is called 'abcus'; did you mean 'abacus'? known: abacus, ready",
-        "r/x.yaml:18: stesp: no setting is called 'stesp'; did you mean 'steps'? known: backend, batch, checkpoint, dataset, encoder,"
-        " format, licence, losses, model, name, notes, optimiser, preview, requires, seed, steps, style",
+        "r/x.yaml:18: stesp: no setting is called 'stesp'; did you mean 'steps'? known: augment, backend, batch, checkpoint, dataset,"
+        " encoder, format, licence, loader, losses, model, name, notes, optimiser, preview, requires, seed, steps, style",
         "r/x.yaml:20: the key 'seed' is there twice; first on line 19",
         "--set losses.smoth.weight=1: losses.smoth: there is no item 'smoth'; did you mean 'smooth'?"
         " known: contant, smooth, content, 0 to 3",
@@ -115,6 +115,67 @@ def test_a_fault(recipe_folder: Path, recipe_host: PluginHost, change: tuple[str
     assert any(fault in line for line in found), found
     if "is no int" not in fault and "means nothing" not in fault:  # a text in a number's place is a second one
         assert len(found) == 1, found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("dataset: 3", ["r/x.yaml:11: dataset: this should be a mapping of settings, and it is 3"]),
+        ("dataset: []", ["r/x.yaml:11: dataset: name at least one dataset, and this is []"]),
+        ("dataset: {path: clips}", ["r/x.yaml:11: dataset.name: this setting is required"]),
+        (
+            "dataset: {name: folder, share: 2}",
+            ["r/x.yaml:11: dataset.share: no setting is called 'share'; did you mean 'bad_share'? known: bad_share, flag, "],
+        ),
+        (
+            "dataset:\n  - {name: folder, share: 0}\n  - folder\n  - path: clips\n    share: much\n  - name: foldr\n  - name: folder\n"
+            "    flagg: true",
+            [
+                "r/x.yaml:12: dataset.0.share: should be greater than 0, and this is 0",
+                "r/x.yaml:13: dataset.1: this should be a mapping of settings, and it is 'folder'",
+                "r/x.yaml:14: dataset.2.name: this setting is required",
+                "r/x.yaml:15: dataset.2.share: should be a valid number, unable to parse string as a number, and this is 'much'",
+                "r/x.yaml:16: dataset.3.name: no dataset is called 'foldr'; did you mean 'folder'? known: folder",
+                "r/x.yaml:18: dataset.4.flagg: no setting is called 'flagg'; did you mean 'flag'?"
+                " known: bad_share, flag, height, more, path, size, width, word",
+            ],
+        ),
+        (
+            "dataset:\n  - {name: folder, width: 64, height: 48}\n  - name: folder\n    height: 32\n    width: 64\n"
+            "  - {name: folder, path: none}",
+            [
+                "r/x.yaml:15: dataset.1.width: its clips have 64x32, and clips of dataset.0 have 64x48: all of a mix have one size",
+                "r/x.yaml:16: dataset.2.path: there is no file or folder {r}/none",
+            ],
+        ),
+        (
+            "dataset: {name: folder, width: 64, height: 48}\naugment:\n  flip: 2\n  crop: [64]\n  hue: 1",
+            [
+                "r/x.yaml:13: augment.flip: should be less than or equal to 1, and this is 2",
+                "r/x.yaml:14: augment.crop: this list is too short",
+                "r/x.yaml:15: augment.hue: no setting is called 'hue'; known: colour, crop, flip, illumination, scale, versions",
+            ],
+        ),
+        (
+            "dataset: {name: folder, width: 64, height: 48}\naugment:\n  flip: 1\n  crop: [68, 48]",
+            ["r/x.yaml:14: augment.crop: clips of 64x48 are smaller than 68x48; allowed: a crop inside them, or a higher scale"],
+        ),
+        (
+            "dataset: [{name: folder, width: 64, height: 48}]\naugment:\n  scale: [0.5, 1]",
+            ["r/x.yaml:13: augment.scale: clips of 64x48 scaled by 0.5 are smaller than 64x48; allowed: "],
+        ),
+        (
+            "augment:\n  scale: [2, 1]\ndataset: {name: folder}",
+            ["r/x.yaml:11: augment: scale is a range [lowest, highest] within 0.1 and 10"],
+        ),
+    ],
+)
+def test_faults_of_data(recipe_folder: Path, recipe_host: PluginHost, text: str, found: list[str]) -> None:
+    whole = GOOD.replace("dataset:\n  name: folder\n  path: clips", text)
+    said = faults(recipe_host, whole)
+    assert len(said) == len(found), said
+    for line, start in zip(said, found, strict=True):
+        assert line.startswith(start.replace("{r}", str(recipe_folder / "r"))), line
 
 
 def test_losses_must_be_there(recipe_folder: Path, recipe_host: PluginHost) -> None:
@@ -211,6 +272,10 @@ def test_faults_of_extends(recipe_folder: Path, recipe_host: PluginHost, text: s
         ("steps.x=3", "--set steps.x=3: steps.x: steps is one value and holds no 'x'"),
         ("losses.2.weight=3", "--set losses.2.weight=3: losses.2: there is no item '2'; known: content, smooth, 0 to 1"),
         ("losses.-1.weight=3", "--set losses.-1.weight=3: losses.-1: there is no item '-1'; known: "),
+        ("dataset.0.path=r", "--set dataset.0.path=r: dataset.0: no setting is called '0'; known: "),
+        ("augment.flp=1", "--set augment.flp=1: augment.flp: no setting is called 'flp'; did you mean 'flip'? known: "),
+        ("augment=3", "--set augment=3: augment: this should be a mapping of settings, and it is 3"),
+        ("dataset=[{name: folder, share: -1}]", "--set dataset=[{name: folder, share: -1}]: dataset.0.share: should be greater than 0"),
         ("extends=x.yaml", "--set extends=x.yaml: extends: a recipe names its parent in its file"),
         ("model={name: tiny, name: eye}", "--set model={name: tiny, name: eye}: the key 'name' is there twice"),
         ("steps", "--set steps: write --set KEY=VALUE, for example"),
@@ -225,3 +290,17 @@ def test_faults_of_set(recipe_folder: Path, recipe_host: PluginHost, setting: st
     found = faults(recipe_host, "", setting)
     assert found[0].startswith(fault), found
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [
+        ("dataset.path=r", "--set dataset.path=r: dataset.path: there is no item 'path'; known: folder, folder#2, 0 to 1"),
+        ("dataset.foldr.path=r", "--set dataset.foldr.path=r: dataset.foldr: there is no item 'foldr'; did you mean 'folder'? known: "),
+        ("dataset.folder#2.pth=r", "--set dataset.folder#2.pth=r: dataset.1.pth: no setting is called 'pth'; did you mean 'path'? known: "),
+    ],
+)
+def test_faults_of_set_in_a_list_of_datasets(recipe_folder: Path, recipe_host: PluginHost, setting: str, fault: str) -> None:
+    text = GOOD.replace("dataset:\n  name: folder\n  path: clips", "dataset: [{name: folder}, {name: folder}]")
+    (said,) = faults(recipe_host, text, setting)
+    assert said.startswith(fault), said

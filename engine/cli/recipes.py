@@ -86,4 +86,6 @@ def _check(
     settings = checked.recipe
     print(f"{checked.path} has no fault")
     print(f"    style {settings.name}, {settings.steps} steps of {settings.batch} clips, backend {settings.backend.name}")
-    print(f"    model {checked.model.name}, dataset {checked.dataset.name}, losses {', '.join(checked.losses)}")
+    stated = settings.dataset if isinstance(settings.dataset, tuple) else (settings.dataset,)
+    datasets = " + ".join(block.name for block in stated)
+    print(f"    model {checked.model.name}, dataset {datasets}, losses {', '.join(checked.losses)}")

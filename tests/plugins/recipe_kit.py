@@ -45,6 +45,8 @@ class Folder(Dataset):
     size: tuple[int, int] = Field(default=(8, 8), description="Width, height.")
     word: str = Field(default="", description="Text.")
     flag: bool = Field(default=False, description="A switch.")
+    width: int | None = Field(default=None, description="Of a clip.")
+    height: int | None = Field(default=None, description="Of a clip.")
 
     @field_validator("word")
     @classmethod
