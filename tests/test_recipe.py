@@ -10,7 +10,10 @@ from engine.plugins import PluginHost, load_plugins
 from engine.recipe import CheckedRecipe, load_recipe
 from engine.recipe_source import find_recipe, list_recipes, numbered, read_recipe
 
-WANTS_PHOTOS = ("reconet_candy_shipped",)  # of a folder that recipes/collect_photos.py makes
+WANTS_FOLDER = {
+    "reconet_candy_shipped": "dataset.photos",  # that recipes/collect_photos.py makes
+    "reconet_candy_paper": "dataset.roots",  # SceneFlow
+}
 
 
 def test_a_whole_recipe(recipe_folder: Path, recipe_host: PluginHost) -> None:
@@ -144,8 +147,8 @@ def test_shipped_recipes_are_without_fault(tmp_path: Path) -> None:
     host = load_plugins()
     for summary in list_recipes():
         assert summary.error == ""
-        photos = [f"dataset.photos={tmp_path}"] if summary.name in WANTS_PHOTOS else []
-        checked = load_recipe(summary.name, photos, host)
+        folder = [f"{WANTS_FOLDER[summary.name]}={tmp_path}"] if summary.name in WANTS_FOLDER else []
+        checked = load_recipe(summary.name, folder, host)
         assert isinstance(checked, CheckedRecipe)
         assert tuple(loss.name for loss in checked.losses.values()) == summary.losses
 
@@ -161,6 +164,19 @@ def test_the_loss_weights_that_others_publish(name: str, encoder: str, content: 
     temporal = {"feature_temporal": 1e5, "output_temporal": 2e5}
     assert weights == {"content": content, "style": style, "total_variation": 1e-5} | temporal
     assert (checked.recipe.optimiser.learning_rate, checked.recipe.optimiser.decay, checked.recipe.batch) == (1e-3, 0, 2)
+
+
+def test_the_papers_recipe(tmp_path: Path) -> None:
+    checked = load_recipe("reconet_candy_paper", [f"dataset.roots={tmp_path}"], load_plugins(), backend="torch")
+    weights = {label: loss.weight for label, loss in checked.losses.items()}
+    assert weights == {"content": 1e4, "style": 1e5, "total_variation": 1e-5, "feature_temporal": 1e5, "output_temporal": 2e5}
+    recipe = checked.recipe
+    assert (recipe.steps, recipe.batch, recipe.optimiser.learning_rate, recipe.optimiser.decay) == (32724, 2, 1e-3, 0)
+    stated = checked.data
+    assert (stated["model"]["width"], stated["model"]["residual_blocks"]) == (48, 4)
+    data = stated["dataset"]
+    assert (data["split"], data["sides"], data["render_pass"], data["width"], data["height"]) == ("both", "left", "finalpass", 640, 360)
+    assert stated["augment"]["flip"] == 0.5
 
 
 def test_the_recipe_for_ascend_asks_for_it() -> None:
