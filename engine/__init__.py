@@ -79,6 +79,7 @@ from engine.optimiser import named_state as named_state
 from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
 from engine.places import cache_folder as cache_folder
+from engine.video_reading import VideoReader as VideoReader
 
 if TYPE_CHECKING:
     from engine.recipe import CheckedRecipe as CheckedRecipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from glob import iglob
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args
 
@@ -61,7 +62,16 @@ def _beside_recipe(value: object, info: ValidationInfo) -> object:
 
 
 RecipePath = Annotated[Path, BeforeValidator(_beside_recipe)]
-"""A file or folder to read: a relative path starts at the folder of the recipe that states it; one that is not there is a fault of it."""
+"""A file or folder to read: a relative path starts at the folder of the recipe that states it; one that is not there is a fault of it.
+
+A pattern such as ``clips/*.mp4`` is there where a file fits; the component itself finds the files.
+"""
+
+
+def is_there(path: Path) -> bool:
+    """Whether a :data:`RecipePath` names a file, a folder, or by its pattern any of them."""
+    fitting = iglob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return path.exists() or any(Path(name).exists() for name in fitting)
 
 
 def recipe_paths(part: BaseModel) -> Iterator[tuple[tuple[int | str, ...], Path]]:

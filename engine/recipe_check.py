@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ValidationError
 
 from engine.augmentation import Augmentation
-from engine.components import Component, recipe_paths
+from engine.components import Component, is_there, recipe_paths
 from engine.contracts.dataset import Dataset
 from engine.contracts.loss import Loss
 from engine.contracts.model import Model
@@ -129,7 +129,7 @@ class Checker:
         try:
             part = cls.model_validate(settings, context={"base": block.base})
             for inside, path in recipe_paths(part):
-                if not path.exists():
+                if not is_there(path):
                     self._add((*location, *inside), f"there is no file or folder {path}")
             return part
         except ValidationError as error:

@@ -8,6 +8,7 @@ from engine import Dataset, hookimpl
 from engine_datasets.images import Images
 from engine_datasets.moving_layers import MovingLayers
 from engine_datasets.sceneflow import SceneFlow
+from engine_datasets.video import Video
 
 if TYPE_CHECKING:
     import typer
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def engine_register_datasets() -> list[type[Dataset]]:
-    """Generated clips, clips made of photos, and SceneFlow."""
-    return [Images, MovingLayers, SceneFlow]
+    """Generated clips, clips made of photos, SceneFlow, and any clips."""
+    return [Images, MovingLayers, SceneFlow, Video]
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine_datasets.flow_command import flow
 from engine_datasets.sceneflow_sample import write_sample
 
 data = typer.Typer(help="Training data.", no_args_is_help=True)
@@ -15,6 +16,9 @@ data = typer.Typer(help="Training data.", no_args_is_help=True)
 @data.callback()
 def _group() -> None:
     """Training data."""  # with one command, typer would otherwise leave out its name
+
+
+data.command()(flow)
 
 
 @data.command()
