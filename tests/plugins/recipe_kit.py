@@ -63,6 +63,11 @@ class Folder(Dataset):
     def __getitem__(self, index): ...
 
 
+class Sharing(Folder):
+    name = "sharing"
+    share: float = Field(default=1.0, description="Of what is there.")
+
+
 class Abacus(Backend):
     name = "abacus"
     package = "no_such_framework"
@@ -94,7 +99,7 @@ def engine_register_losses():
 
 @hookimpl
 def engine_register_datasets():
-    return [Folder]
+    return [Folder, Sharing]
 
 
 @hookimpl
