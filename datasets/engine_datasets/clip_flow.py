@@ -58,11 +58,11 @@ def fill(entry: Entry, clip: Path, watch: Watch, workers: int | None = None) -> 
         if journal.examined % SAVED_EVERY == 0:
             entry.save()
 
-    entry.make_room()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="engine-flow")
     try:
         asked = 0
         with VideoReader(clip) as reader:
+            entry.make_room()
             for newer, older_picture, picture in _pairs(reader, settings, watch):
                 asked += 1
                 if asked > journal.examined + len(waiting):
