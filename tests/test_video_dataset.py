@@ -110,7 +110,7 @@ def test_a_changed_clip_or_setting_is_computed_anew(tmp_path: Path, cache: Path)
     ("settings", "newer"),
     [
         ({"stride": 2}, [2, 3, 4, 5, 6, 7]),
-        ({"share": 0.5}, [2, 4, 6]),
+        ({"clip_share": 0.5}, [2, 4, 6]),
         ({"start": 0.5}, [5, 6, 7]),
         ({"stop": 0.5}, [1, 2, 3]),
         ({"start": 0.25, "stop": 0.75, "stride": 2}, [4, 5]),
@@ -310,3 +310,12 @@ def test_a_recipe_s_pattern_starts_at_the_recipe(tmp_path: Path, clip: Path, cac
     assert len(load_recipe(tmp_path / "good.yaml", (), host).dataset) == 7
     with pytest.raises(EngineError, match=r"bad.yaml:2: dataset.path: there is no file or folder .*clips/\*\.mov"):
         load_recipe(tmp_path / "bad.yaml", (), host)
+
+
+def test_clips_mix_with_other_datasets(tmp_path: Path, clip: Path, cache: Path) -> None:
+    listed = [f"{{name: video, path: {clip}, cache: {cache}, width: 64, height: 48, share: 0.5}}"]
+    listed += ["{name: moving_layers, width: 64, height: 48, length: 7, share: 0.5}"]
+    (tmp_path / "mix.yaml").write_text(f"extends: reconet_candy\ndataset: [{', '.join(listed)}]\n")
+    data = load_recipe(tmp_path / "mix.yaml", (), load_plugins()).dataset
+    of_the_clip = {sample.frames.tobytes() for sample in Video(path=clip, cache=cache, **SIZE)}
+    assert {sample.frames.tobytes() in of_the_clip for sample in data} == {True, False}

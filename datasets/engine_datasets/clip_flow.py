@@ -98,7 +98,7 @@ def _pairs(reader: VideoReader, settings: PairSettings, watch: Watch) -> Iterato
             continue
         picture = fit_frame(frame.image, settings.width, settings.height)
         if len(before) == settings.stride:
-            if int((candidates + 1) * settings.share) > int(candidates * settings.share):  # evenly spread
+            if int((candidates + 1) * settings.clip_share) > int(candidates * settings.clip_share):  # evenly spread
                 yield number, before[0], picture
             candidates += 1
         before.append(picture)

@@ -37,7 +37,7 @@ class PairSettings(BaseModel):
     stride: int
     start: float
     stop: float
-    share: float
+    clip_share: float
     cut: float
     motion: float
     traceable: float
@@ -52,7 +52,7 @@ class Journal(BaseModel):
     clip: str
     settings: PairSettings
     examined: int = 0
-    """Pairs, of those that stride, start, stop and share ask for."""
+    """Pairs, of those that stride, start, stop and clip_share ask for."""
     pairs: list[int] = []
     """Of each that was kept, the number of the newer frame."""
     left_out: dict[Reason, int] = {}

@@ -29,7 +29,7 @@ def flow(
     stride: Annotated[int, typer.Option(min=1, max=64, help=_help("stride"))] = _default("stride"),
     start: Annotated[float, typer.Option(min=0, max=1, help=_help("start"))] = _default("start"),
     stop: Annotated[float, typer.Option(min=0, max=1, help=_help("stop"))] = _default("stop"),
-    share: Annotated[float, typer.Option(min=0, max=1, help=_help("share"))] = _default("share"),
+    clip_share: Annotated[float, typer.Option(min=0, max=1, help=_help("clip_share"))] = _default("clip_share"),
     cut: Annotated[float, typer.Option(min=0, max=1, help=_help("cut"))] = _default("cut"),
     motion: Annotated[float, typer.Option(min=0, help=_help("motion"))] = _default("motion"),
     traceable: Annotated[float, typer.Option(min=0, max=1, help=_help("traceable"))] = _default("traceable"),
@@ -45,7 +45,7 @@ def flow(
         "stride": stride,
         "start": start,
         "stop": stop,
-        "share": share,
+        "clip_share": clip_share,
         "cut": cut,
         "motion": motion,
         "traceable": traceable,
@@ -54,7 +54,7 @@ def flow(
         dataset = Video.model_validate({"path": clips, "cache": output, **chosen})
     except ValidationError as error:
         fault = error.errors()[0]
-        where = " ".join(f"--{part}" for part in fault["loc"])
+        where = " ".join(f"--{part}".replace("_", "-") for part in fault["loc"])
         raise EngineError(fault["msg"].removeprefix("Value error, "), where=where) from None
     begun = time.monotonic()
     entries = dataset.entries(workers, every_clip=True)

@@ -40,7 +40,7 @@ class Video(Dataset):
     stride: int = Field(default=1, ge=1, le=64, description="Frames from the older of a pair to the newer one; more gives more motion.")
     start: float = Field(default=0.0, ge=0, lt=1, description="The share of each clip that is passed over at its start.")
     stop: float = Field(default=1.0, gt=0, le=1, description="The share of each clip at which it is left.")
-    share: float = Field(default=1.0, gt=0, le=1, description="The share of the pairs that is examined, evenly spread.")
+    clip_share: float = Field(default=1.0, gt=0, le=1, description="The share of each clip's pairs that is examined, evenly spread.")
     cut: float = Field(
         default=0.2, gt=0, le=1, description="Frames whose colours differ by more (Hellinger distance) have a scene cut between them."
     )
@@ -137,5 +137,5 @@ def _no_pair(path: Path, entries: list[Entry], bad: list[EngineError]) -> Engine
         remedy = "Other values of cut, motion, traceable or stride would keep some."
         return EngineError(f"no pair of frames is fit for training: {left_out_words(counts)}", where=str(path), remedy=remedy)
     if entries:
-        return EngineError("the share of pairs that is asked for is less than one", where=str(path), remedy="Raise share.")
+        return EngineError("the share of pairs that is asked for is less than one", where=str(path), remedy="Raise clip_share.")
     return EngineError(f"none of {len(bad)} clips can be used; the first: {bad[0]}", where=str(path))
