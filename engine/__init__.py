@@ -82,7 +82,9 @@ from engine.places import cache_folder as cache_folder
 from engine.video_reading import VideoReader as VideoReader
 
 if TYPE_CHECKING:
+    from engine.plugins import load_plugins as load_plugins
     from engine.recipe import CheckedRecipe as CheckedRecipe
+    from engine.recipe import load_recipe as load_recipe
     from engine.run import Run as Run
     from engine.style import Style as Style
     from engine.style import load_style as load_style
@@ -90,6 +92,8 @@ if TYPE_CHECKING:
 
 _LATER = {
     "CheckedRecipe": "engine.recipe",
+    "load_plugins": "engine.plugins",
+    "load_recipe": "engine.recipe",
     "Style": "engine.style",
     "load_style": "engine.style",
     "Run": "engine.run",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine_datasets.check_command import check
 from engine_datasets.flow_command import flow
 from engine_datasets.sceneflow_sample import write_sample
 
@@ -18,6 +19,7 @@ def _group() -> None:
     """Training data."""  # with one command, typer would otherwise leave out its name
 
 
+data.command()(check)
 data.command()(flow)
 
 
