@@ -75,7 +75,6 @@ from engine.ops import UpsampleMode as UpsampleMode
 from engine.optimiser import Adam as Adam
 from engine.optimiser import LossScale as LossScale
 from engine.optimiser import Optimiser as Optimiser
-from engine.optimiser import named_state as named_state
 from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
 from engine.places import cache_folder as cache_folder

@@ -159,6 +159,7 @@ class RecipeSummary:
     path: Path
     model: str = ""
     losses: tuple[str, ...] = ()
+    """By label."""
     dataset: str = ""
     backend: str = "auto"
     steps: int | None = None
@@ -184,7 +185,8 @@ def _summary(name: str, path: Path) -> RecipeSummary:
         return " + ".join(str(part.get("name", "")) for part in parts if isinstance(part, dict))
 
     listed = data.get("losses")
-    losses = tuple(str(loss["name"]) for loss in listed if isinstance(loss, dict) and "name" in loss) if isinstance(listed, list) else ()
+    losses = [loss for loss in listed if isinstance(loss, dict) and "name" in loss] if isinstance(listed, list) else []
+    labels = tuple(numbered([str(loss.get("label") or loss["name"]) for loss in losses]))
     steps = data["steps"] if isinstance(data.get("steps"), int) else None
     notes = str(data.get("notes") or "").strip()
-    return RecipeSummary(name, path, named("model"), losses, named("dataset"), named("backend") or "auto", steps, notes)
+    return RecipeSummary(name, path, named("model"), labels, named("dataset"), named("backend") or "auto", steps, notes)

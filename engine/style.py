@@ -199,7 +199,7 @@ def find_style(name: str) -> Path:
         return files[name]
     if Path(name).exists():
         return _style_in(Path(name))
-    own = [path for _, path in all_style_files() if _own_name(path) == name]
+    own = styles_called(name)
     if len(own) == 1:
         return own[0]
     if own:
@@ -209,6 +209,11 @@ def find_style(name: str) -> Path:
         return Path(name)
     remedy = "Give the path of a .safetensors file, or train one: engine train reconet_candy"
     raise EngineError(unknown("style", name, files), remedy=remedy)
+
+
+def styles_called(name: str) -> list[Path]:
+    """Every style that gives itself this name, whatever its file is called."""
+    return [path for _, path in all_style_files() if _own_name(path) == name]
 
 
 def _style_in(path: Path) -> Path:

@@ -24,6 +24,9 @@ COLLECTED = pytest.StashKey[list[str]]()
 EXPECTED = pytest.StashKey[KnownDifference]()
 """Of a test that must fail: why, and with what text."""
 
+REPORT = pytest.StashKey[list[str]]()
+"""Lines that benchmarks print below their tables: what they measured beside the time."""
+
 
 class FrameworkDiffers(Exception):
     """A test failed with the text of its known difference."""
@@ -90,3 +93,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
     return Site(folder)
+
+
+@pytest.fixture
+def report(pytestconfig: pytest.Config) -> list[str]:
+    """Lines to be printed at the end."""
+    return pytestconfig.stash.setdefault(REPORT, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(REPORT, []):
+        terminalreporter.write_line(line)

@@ -33,6 +33,8 @@ class Trap(Reproduction):
 
     avoided: str
     """Where, and how."""
+    or_said: str = ""
+    """Another text that it may fail with instead."""
 
 
 def _no_bfloat16(
@@ -101,6 +103,19 @@ assert gradient.asnumpy().sum() == 24
 TRAPS = (
     Trap(
         backend="mindspore",
+        what="the tanh of float32 is an approximation on a CPU",
+        code="""
+import mindspore as ms
+import numpy as np
+x = np.linspace(-6, 6, 1001, dtype=np.float32)
+error = np.abs(ms.ops.tanh(ms.Tensor(x)).asnumpy() - np.tanh(x)).max()
+assert error < 1e-6, f"off by {error}"
+""",
+        said="AssertionError: off by ",
+        avoided="engine_mindspore/ops.py: that of float64 is taken",
+    ),
+    Trap(
+        backend="mindspore",
         what="the gradient of batch_norm is zero in a compiled graph",
         code="""
 import mindspore as ms
@@ -147,6 +162,7 @@ for _ in range(4):
     assert (ms.grad(traced)(ops.ones((1, 1, 3, 3))).asnumpy() == 2).all(), "garbage"
 """,
         said="garbage",
+        or_said="Timeout (",
         avoided="engine_mindspore/slicing.py: pieces are joined",
     ),
     Trap(

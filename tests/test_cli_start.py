@@ -111,6 +111,9 @@ def test_lists_name_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
     assert "    loss: content, feature_temporal, output_temporal, style, total_variation" in out.splitlines()
     _, out, _ = run(capsys, "recipes")
     assert out.startswith("reconet_candy  ")
+    listed = out.splitlines()[1].rpartition(": ")[2]
+    _, checked, _ = run(capsys, "recipes", "check", "reconet_candy")
+    assert checked.endswith(f", losses {listed}\n")  # by label: names alone would be `content, content, style, style, ...`
     _, out, _ = run(capsys, "plugins", "show", "loss", "content")
     assert 'layer: str = "relu3_3"' in out.splitlines()
     assert "weight: float, >= 0 = 10000.0" in out.splitlines()

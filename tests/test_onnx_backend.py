@@ -28,10 +28,12 @@ from engine_onnx.session import cores
 
 from engine import Array, Conv2d, EngineError, Layer, Network, Ops, ReLU, Tensor, Upsample2d, Weights, chain
 from engine.cli import make_app
+from engine.foreign import export_style
 from engine.style import Style, StyleInfo
 
 SIZES = [(1, 32, 64), (2, 37, 53), (3, 5, 18)]
 """Batch, height, width."""
+INFO = StyleInfo(name="x")
 
 
 def test_it_is_among_the_backends() -> None:
@@ -129,14 +131,19 @@ def test_an_exported_file_says_what_it_is_and_older_programs_read_it(tmp_path: P
 
 
 def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path: Path) -> None:
-    onnx_backend = HOST.make_backend("onnx")
+    path = tmp_path / "a.onnx"
     vgg = HOST.make_model("vgg16").network().prune(["relu1_2", "relu2_2"])
     with pytest.raises(EngineError, match=r"does not paint pictures; allowed: one input of 3 channels and one output"):
-        onnx_backend.export(vgg, vgg.initial_weights(0), tmp_path / "a.onnx", metadata={})
+        export_style(Style(INFO, vgg, vgg.initial_weights(0)), path, "onnx")
     with pytest.raises(EngineError, match=r"weight 'conv\.weight' is missing"):
-        onnx_backend.export(identity_network(), {}, tmp_path / "a.onnx", metadata={})
+        export_style(Style(INFO, identity_network(), {}), path, "onnx")
     with pytest.raises(EngineError, match="cannot write here"):
-        onnx_backend.export(identity_network(), IDENTITY_WEIGHTS, tmp_path / "absent/a.onnx", metadata={})
+        export_style(Style(INFO, identity_network(), IDENTITY_WEIGHTS), tmp_path / "absent/a.onnx", "onnx")
+    path.write_bytes(b"what was there")
+    with pytest.raises(EngineError, match=r"weight 'conv\.weight' is missing"):
+        export_style(Style(INFO, identity_network(), {}), path, "onnx")
+    assert path.read_bytes() == b"what was there"
+    path.unlink()
     assert not list(tmp_path.iterdir())
 
 

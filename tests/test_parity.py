@@ -221,8 +221,8 @@ def test_every_step_of_the_everyday_recipe_is_the_same_from_the_same_state(encod
     done = list(teacher_forced(*everyday(encoder_weights)))
     check(done)
     errors = np.array([error for step in done for error in step.gradients.values()])
-    assert (errors <= 1e-3).mean() > 2 / 3  # measured 0.93
-    assert (errors <= 1e-2).mean() > 0.95  # 0.998
+    assert (errors <= 1e-3).mean() > 2 / 3  # measured 0.82 and, from an earlier style, 0.93
+    assert (errors <= 1e-2).mean() > 0.95  # 1.0 and 0.998
 
 
 def check(done: list[Step]) -> None:

@@ -223,3 +223,16 @@ def test_infer_uses_it_by_default(tmp_path: Path) -> None:
     done = subprocess.run([Path(sys.executable).with_name("engine"), "infer", "photo.jpg"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "photo.candy.jpg").is_file()
+
+
+def test_the_style_image_is_what_its_script_draws(tmp_path: Path) -> None:
+    """Its pixels to less than a grey level on average; another seed's are 93 away.
+
+    Not byte for byte, though here it is: OpenCV's filters and its JPEG encoder may round otherwise in another version or on
+    another processor, and one stroke's edge that falls a pixel aside is no other picture.
+    """
+    drawn = tmp_path / "drawn.jpg"
+    subprocess.run([sys.executable, shipped() / "styles" / "draw_candy.py", drawn], check=True)
+    there, again = (cv2.imread(str(path)).astype(int) for path in (shipped() / "styles" / "candy.jpg", drawn))
+    assert there.shape == again.shape == (1024, 1280, 3)
+    assert np.abs(there - again).mean() < 1

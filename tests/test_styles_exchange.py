@@ -105,6 +105,23 @@ def test_a_shipped_styles_name_is_refused_because_it_would_not_be_found() -> Non
     assert invoke("import", "same.safetensors", "--name", "reconet_candy", "-o", "other.safetensors").exit_code == 0
 
 
+def test_a_name_that_another_style_gives_itself_is_taken_only_on_demand(folder: Path) -> None:
+    """The shipped style's file is reconet_candy, its own name candy: a round trip of it must not take that name unseen."""
+    shipped, target = find_style("candy"), folder / "cache/styles/candy.safetensors"
+    invoke("export", "candy", "--format", "pth", "--quiet")
+    said = refused("import", "candy.pth")
+    assert said.startswith(f"{shipped}: the style of this file is called 'candy' too")
+    assert str(target) in said
+    assert "--overwrite" in said
+    assert "-o" in said
+    assert find_style("candy") == shipped
+    assert not target.exists()
+    assert invoke("import", "candy.pth", "--name", "sweet").exit_code == 0
+    assert invoke("import", "candy.pth", "--overwrite").stdout == f"{target}\n"
+    assert find_style("candy") == target
+    assert invoke("import", "candy.pth", "--overwrite").exit_code == 0  # itself is no other style
+
+
 def test_our_own_style_is_imported_as_it_is(folder: Path) -> None:
     invoke("import", "same.safetensors")
     assert read_style(folder / "cache/styles/same.safetensors") == read_style("same.safetensors")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine import Array, Backend, DType, EngineError, NativeLayers, Network, Painter, Tensor, Trainer, TrainingPlan
 
 if TYPE_CHECKING:
-    from engine_mindspore.compiled import Graphs
+    from engine_mindspore.compiled import RecentGraphs
     from engine_mindspore.ops import MindSporeOps
 
 _TARGETS = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
@@ -69,11 +69,11 @@ class MindSporeBackend(Backend):
         return MindSporePainter(self.ops, network, weights, self._precision, self.native, self._graphs)
 
     @cached_property
-    def _graphs(self) -> Graphs:
+    def _graphs(self) -> RecentGraphs:
         """Those of all painters: what a network is compiled to, another one of its kind can use, and the same one again."""
-        from engine_mindspore.compiled import Graphs
+        from engine_mindspore.compiled import RecentGraphs
 
-        return Graphs()
+        return RecentGraphs()
 
     @property
     def _number(self) -> int:

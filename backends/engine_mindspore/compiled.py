@@ -14,8 +14,8 @@ from mindspore import Tensor
 from engine_mindspore.tracing import forget, quick_recording
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
-MOST_GRAPHS = 128
-"""A network of ReCoNet's kind is some 25 graphs for one size of picture."""
+MOST_SIZES = 2
+"""Each takes memory: 1.5 GB for the network of ReCoNet's paper at 640x360. Two, for pictures upright and lying in turn."""
 
 _numbers = count()
 
@@ -25,7 +25,8 @@ class Compiled:
 
     It runs once in Python for each of them, with real values; later calls run the graph alone, so it must be pure.
     A gradient that is taken *inside* a traced function is kept as a constant (MindSpore 2.10), so :meth:`value_and_grad` takes it
-    of the traced one; that wants at least two results. Its graphs, and the memory of every tensor in them, live as long as it does.
+    of the traced one; that wants at least two results. Its graphs, and the memory of every tensor in them, live as long as it
+    does; those of gradients as long as the process (MindSpore 2.10).
     """
 
     def __init__(self, function: Function) -> None:
@@ -70,21 +71,33 @@ class Compiled:
 
 
 class Graphs:
-    """Compiled functions by what they compute and what they are given; of too many, the one not used for longest is let go."""
+    """Compiled functions by what they compute and what they are given."""
 
-    def __init__(self, most: int = MOST_GRAPHS) -> None:
-        self._most = most
-        self._graphs: OrderedDict[Hashable, Compiled] = OrderedDict()
+    def __init__(self) -> None:
+        self._graphs: dict[Hashable, Compiled] = {}
 
     def __len__(self) -> int:
         return len(self._graphs)
 
     def run(self, key: Hashable, function: Function, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """``function(*tensors)``; ``key`` is equal for functions that compute the same."""
+        """``function(*tensors)``; ``key`` is equal for functions that compute the same, and the first of them is kept."""
         full = (key, *((x.shape, x.dtype) for x in tensors))
-        graph = self._graphs.get(full) or Compiled(function)
-        self._graphs[full] = graph
-        self._graphs.move_to_end(full)
+        if full not in self._graphs:
+            self._graphs[full] = Compiled(function)
+        return self._graphs[full](*tensors)
+
+
+class RecentGraphs:
+    """The graphs of what was painted lately; those of everything else, and their memory, are let go."""
+
+    def __init__(self, most: int = MOST_SIZES) -> None:
+        self._most = most
+        self._graphs: OrderedDict[Hashable, Graphs] = OrderedDict()
+
+    def of(self, painted: Hashable) -> Graphs:
+        """Those that paint one network at one size."""
+        graphs = self._graphs.setdefault(painted, Graphs())
+        self._graphs.move_to_end(painted)
         if len(self._graphs) > self._most:
             self._graphs.popitem(last=False)
-        return graph(*tensors)
+        return graphs

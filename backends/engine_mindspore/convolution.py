@@ -8,7 +8,7 @@ from mindspore import ops as mo
 from engine_mindspore.slicing import narrow
 
 MOST_ELEMENTS = 2**25
-"""What one product may read and write beside its image, 32 MiB in float32; a larger image is computed in bands."""
+"""What one product may read and write beside its image, 128 MiB in float32; a larger image is computed in bands."""
 
 
 def convolve(x: Tensor, weight: Tensor, stride: int, groups: int) -> Tensor:

@@ -10,7 +10,7 @@ from engine import PadMode
 
 def narrow(x: Tensor, axis: int, start: int, size: int) -> Tensor:
     """``size`` elements of one axis from ``start``; measured many times faster in a compiled graph than ``x[...]`` with an index."""
-    if size == x.shape[axis]:
+    if (start, size) == (0, x.shape[axis]):
         return x
     begin, shape = [0] * len(x.shape), list(x.shape)
     begin[axis], shape[axis] = start, size

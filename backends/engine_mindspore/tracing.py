@@ -38,7 +38,10 @@ def quick_recording() -> Iterator[None]:
 
 
 def forget(name: str) -> None:
-    """Let go of the graphs of the traced function of that name, and of their memory; MindSpore 2.10 would keep them for good."""
+    """Let go of the graphs of the traced function of that name, and of their memory; MindSpore 2.10 would keep them for good.
+
+    Those of its gradients it keeps all the same.
+    """
     phases = {phase for phase in jit_trace._trace_compile_cache if f".{name}#" in phase}
     for executor in (JitExecutor_, GraphExecutor_):
         executor.get_instance().del_net_res(None, phases)

@@ -26,7 +26,7 @@ def is_upsampled_convolution(nodes: Sequence[Node]) -> bool:
     if len(nodes) != 3 or [node.layer for node in nodes[:2]] != [_DOUBLE, _MIRROR]:
         return False
     layer = nodes[2].layer
-    fits = isinstance(layer, Conv2d) and (layer.kernel, layer.stride, layer.padding, layer.groups, layer.bias) == (3, 1, 0, 1, True)
+    fits = type(layer) is Conv2d and (layer.kernel, layer.stride, layer.padding, layer.groups, layer.bias) == (3, 1, 0, 1, True)
     return fits and all(node.inputs == (before.name,) for before, node in pairwise(nodes))
 
 

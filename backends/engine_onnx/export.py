@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from engine import Array, EngineError, NativeLayers, Network, from_uint8, replacing, to_uint8
+from engine import Array, EngineError, NativeLayers, Network, from_uint8, to_uint8
 from engine_onnx.graph import Value, constant, free_input
 from engine_onnx.model import Port, check_size, write_model
 from engine_onnx.ops import OnnxOps
@@ -26,11 +26,9 @@ def export(
     pictures: bool,
     metadata: Mapping[str, str],
 ) -> None:
-    """Write :func:`picture_model` or :func:`image_model` to a file, whole or not at all."""
+    """Write :func:`picture_model` or :func:`image_model` to a file, which the engine puts in its place when it is whole."""
     make = picture_model if pictures else image_model
-    model = make(ops, network, weights, native, metadata=metadata)
-    with replacing(path) as temporary:
-        onnx.save(model, str(temporary))
+    onnx.save(make(ops, network, weights, native, metadata=metadata), str(path))
 
 
 def picture_model(

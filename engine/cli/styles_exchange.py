@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; else among the styles of the cache.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
+TakeOver = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there, and take a name that another style has.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but what was asked for.")]
 
 INPUT_HELP = "What an ONNX graph takes and gives: uint8 pictures (n, h, w, 3), or float32 images (n, c, h, w) in the network's range."
@@ -33,7 +34,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A .ckpt of MindSpore, a .pth of torch, a .safetensors.")],
     output: Output = None,
     name: Annotated[str, typer.Option(help="The style's name; else its own, or the file's.")] = "",
-    overwrite: Overwrite = False,
+    overwrite: TakeOver = False,
     plugin: PluginFiles = None,
     as_json: Json = False,
 ) -> None:
@@ -74,7 +75,7 @@ def pull(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="One of the published styles, such as candy.")],
     output: Output = None,
-    overwrite: Overwrite = False,
+    overwrite: TakeOver = False,
     plugin: PluginFiles = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -106,6 +107,7 @@ def _in_cache(name: str) -> Path:
 def _target(name: str, output: Path | None, overwrite: bool) -> Path:
     """The file to write a style to; an error where one is there, or where --style would find another one by its name."""
     from engine import places
+    from engine.style import styles_called
 
     if output:
         return _free(output, overwrite)
@@ -114,6 +116,9 @@ def _target(name: str, output: Path | None, overwrite: bool) -> Path:
         remedy = "Give this one another name with --name, or a file with -o."
         raise EngineError(f"a style that ships is called {target.stem!r}, and --style would find that", where=str(shipped), remedy=remedy)
     _free(target, overwrite)
+    if (others := [path for path in styles_called(name) if path != target]) and not overwrite:
+        problem = f"the style of this file is called {name!r} too, and --style {name} would find the new one instead, {target}"
+        raise EngineError(problem, where=str(others[0]), remedy="Give --overwrite to let the new one have the name, or a file with -o.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
