@@ -31,8 +31,10 @@ def open_folder(place: str) -> Dataset:
         for frames, render_pass in PASSES.items():
             if any(path.glob(f"{frames}/")) or any(path.glob(f"*/{frames}/")):
                 return SceneFlow.model_validate({"roots": place, "render_pass": render_pass, "split": "both"})
-    if path.exists():
-        found = [path, *path.rglob("*")] if path.is_dir() else [path]
+    if path.is_dir():
+        found = [path, *path.rglob("*")]
+    elif path.exists():
+        found = [path]
     else:
         found = [Path(name) for name in glob(place)]  # noqa: PTH207  # Path.glob takes no absolute pattern
     clips = sum(file.suffix.lower() in CLIPS for file in found)

@@ -1,0 +1,98 @@
+"""``engine data check``: the report, the exit code and the sheet, through the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from media import real_clip
+
+ENGINE = Path(sys.executable).with_name("engine")
+CELL = 256 + 12
+"""Pixels from a picture of the sheet to the next one."""
+
+
+def check(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ENGINE, "data", "check", *map(str, words)], cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated scenes in SceneFlow's layout."""
+    folder = tmp_path_factory.mktemp("scenes")
+    words = [ENGINE, "data", "sample", "sf", "--scenes", "1", "--frames", "4", "--width", "96", "--height", "64"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "sf"
+
+
+def test_what_is_there_is_told_and_drawn(scenes: Path, tmp_path: Path) -> None:
+    done = check(scenes, "-o", "sheet.png", "--rows", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "sceneflow: 6 samples, 6 read, 0 bad"
+    assert lines[1] == "size: 640x360, 2 frames"
+    assert [line.partition(":")[0] for line in lines[2:]] == ["flow", "traceable", "left over by warping", "speed", "contact sheet"]
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape[1] == 12 + 5 * CELL
+    mask = sheet[60:180, 12 + 3 * CELL :][:, :256]
+    assert (mask > 240).mean() > 0.5  # most can be traced
+    left_over = sheet[60:180, 12 + 4 * CELL :][:, :256]
+    assert np.median(left_over) < 16  # and is dark where it is warped
+
+
+def test_a_bad_file_is_named_and_the_exit_code_says_so(scenes: Path, tmp_path: Path) -> None:
+    (flow,) = scenes.glob("Monkaa/optical_flow/*/into_past/left/*_0002_L.pfm")
+    whole = flow.read_bytes()
+    flow.write_bytes(whole[:-5])
+    try:
+        done = check(scenes, folder=tmp_path)
+    finally:
+        flow.write_bytes(whole)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("sceneflow: 6 samples, 6 read, ")
+    assert ", 0 bad" not in done.stdout
+    (bad,) = (line for line in done.stdout.splitlines() if line.startswith("bad: "))
+    assert str(flow) in bad
+
+
+def test_the_samples_of_a_recipe_are_spread_evenly(tmp_path: Path) -> None:
+    done = check("reconet_candy", "--samples", "3", "--set", "dataset.width=64", "--set", "dataset.height=48", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("moving_layers: 16384 samples, 3 read, 0 bad\nsize: 64x48, 2 frames\n")
+
+
+def test_photos_and_clips_are_recognised(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), cv2.GaussianBlur(noise, (0, 0), 3))
+    done = check("photos", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("images: 1 samples, 1 read, 0 bad")
+    done = check(real_clip("carphone_pristine.mp4"), "--samples", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("video: ")
+    assert ", 2 read, 0 bad" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["empty"], "error: empty: nothing here is training data; allowed: SceneFlow"),
+        (["gone/"], "error: gone/: there is no such file or folder"),
+        (["no_such_recipe"], "no_such_recipe"),
+        (["empty", "--set", "steps=3"], "error: empty: --set changes a recipe, and this is none"),
+        (["empty", "-o", "there.png"], "error: there.png: this file is here already"),
+    ],
+)
+def test_what_cannot_be_opened(words: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there.png").write_bytes(b"kept")
+    done = check(*words, folder=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert (tmp_path / "there.png").read_bytes() == b"kept"
