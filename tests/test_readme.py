@@ -1,6 +1,6 @@
 """What README.md says is done, top to bottom in one folder, and what the documents name exists.
 
-The folder holds ``photo.jpg``, ``holiday.mp4`` and ``recipes/``. Of a ``bash`` block every line that begins with ``engine`` is run
+The folder holds ``photo.jpg``, ``holiday.mp4``, ``clips/`` and ``recipes/``. Of a ``bash`` block every line that begins with ``engine`` is run
 by bash; ``engine train`` gets ``--set steps=4`` appended and is otherwise run as it stands. A ``python`` block is executed, and one
 that stands under ``<!-- file: NAME -->`` is written to that file instead. Under ``<!-- not run: REASON -->`` nothing is run.
 """
@@ -101,6 +101,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     write_picture(folder / "photo.jpg", Picture(drawn(1, 120, 180)[0]))
     write_clip(folder / "holiday.mp4", drawn(6, 72, 96), seconds=0.24)
+    moving = load_plugins().make_dataset("moving_layers", {"width": 256, "height": 192, "frames": 6, "noise": 0})
+    (folder / "clips").mkdir()
+    write_clip(folder / "clips" / "beach.mp4", moving[0].frames, seconds=0.24)
     shutil.copytree(ROOT / "recipes", folder / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
