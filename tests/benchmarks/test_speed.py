@@ -12,8 +12,8 @@ import pytest
 from installed import BACKENDS, HOST, TRAINING, backend
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from engine import TrainingPlan
-from engine.loader import read_sample, stack
+from engine import CheckedRecipe, TrainingPlan
+from engine.loader import Loader, read_sample, stack
 from engine.objective import union
 from engine.recipe import load_recipe
 
@@ -38,12 +38,8 @@ channels_wide = pytest.mark.parametrize("channels", [16], ids="{}wide".format)
 batch_of = pytest.mark.parametrize("batch", [1], ids="batch{}".format)
 
 
-@batch_of
-@channels_wide
-@pytest.mark.parametrize("size", ["160x160"])
-@trained
-def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
-    """One update of the everyday recipe by all its losses; the encoder's weights are random, which takes the same time."""
+def everyday(size: str, channels: int) -> tuple[CheckedRecipe, TrainingPlan, int]:
+    """The everyday recipe, what a trainer needs of it, and frames a clip; the encoder's weights are random."""
     width, height = map(int, size.split("x"))
     recipe = load_recipe("reconet_candy", [f"model.width={channels}", f"dataset.width={width}", f"dataset.height={height}"], HOST)
     assert recipe.encoder
@@ -58,14 +54,38 @@ def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, s
         style=np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8),
         learning_rate=1e-3,
     )
+    return recipe, plan, needs.frames
+
+
+@batch_of
+@channels_wide
+@pytest.mark.parametrize("size", ["160x160"])
+@trained
+def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
+    """One update of the everyday recipe by all its losses; the encoder's weights are random, which takes the same time."""
+    recipe, plan, frames = everyday(size, channels)
     trainer = backend(name, precision).trainer(plan)
-    clips = stack([read_sample(recipe.dataset, i, needs.frames) for i in range(batch)], recipe.dataset.name)
+    clips = stack([read_sample(recipe.dataset, i, frames) for i in range(batch)], recipe.dataset.name)
     losses = ", ".join(recipe.losses)
-    benchmark.extra_info.update(
-        backend=name, precision=precision, size=size, batch=batch, channels=channels, frames=needs.frames, losses=losses
-    )
+    benchmark.extra_info.update(backend=name, precision=precision, size=size, batch=batch, channels=channels, frames=frames, losses=losses)
     benchmark.group = f"a training step, {size}, {channels} wide, batch {batch}"
     total = benchmark.pedantic(lambda: float(trainer.step(clips)["total"]), rounds=10, warmup_rounds=2)
+    assert np.isfinite(total)
+
+
+@pytest.mark.parametrize("source", ["one batch", "live loader"])
+def test_training_step_with_its_clips(benchmark: BenchmarkFixture, source: str) -> None:
+    """What the loader costs: it makes the next clips while a step is computed, on the same cores."""
+    recipe, plan, frames = everyday("160x160", 16)
+    trainer = backend("torch", "auto").trainer(plan)
+    batches = Loader(recipe.dataset, range(1000), 1, frames).batches()
+    if source == "one batch":
+        first = next(batches)
+        batches.close()
+        batches = (first for _ in count())
+    benchmark.group = "a training step, 160x160, 16 wide, batch 1, torch, precision auto"
+    total = benchmark.pedantic(lambda: float(trainer.step(next(batches))["total"]), rounds=60, warmup_rounds=20)
+    batches.close()
     assert np.isfinite(total)
 
 
