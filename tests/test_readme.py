@@ -1,8 +1,8 @@
 """What README.md says is done, top to bottom in one folder, and what the documents name exists.
 
-The folder holds ``photo.jpg``, ``holiday.mp4``, ``clips/`` and ``recipes/``. Of a ``bash`` block every line that begins with ``engine`` is run
-by bash; ``engine train`` gets ``--set steps=4`` appended and is otherwise run as it stands. A ``python`` block is executed, and one
-that stands under ``<!-- file: NAME -->`` is written to that file instead. Under ``<!-- not run: REASON -->`` nothing is run.
+The folder holds ``photo.jpg``, ``holiday.mp4``, ``clips/`` and ``recipes/``. Of a ``bash`` block every line that begins with ``engine``
+is run by bash; ``engine train`` gets ``--set steps=4`` appended and is otherwise run as it stands. A ``python`` block is executed, and
+one that stands under ``<!-- file: NAME -->`` is written to that file instead. Under ``<!-- not run: REASON -->`` nothing is run.
 """
 
 from __future__ import annotations
