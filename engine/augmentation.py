@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -79,10 +80,8 @@ class Augmented(Dataset):
         return (count - 1) * self.augmentation.versions + 1 if count > 1 else count
 
     def __getitem__(self, index: int) -> Sample:
-        last, clips = len(self) - 1, len(self.dataset)
-        if not 0 <= index <= last:
-            raise IndexError(f"there are {last + 1} clips, not one at {index}")
-        sample = self.dataset[clips - 1 if index == last else index % (clips - 1)]
+        last = len(self) - 1
+        sample = self.dataset[self._place(index)]
         height, width = sample.frames.shape[1:3]
         try:
             size = self.augmentation.fit(width, height)
@@ -91,6 +90,15 @@ class Augmented(Dataset):
         if index == last:
             return cut(sample, Window((width - size[0]) // 2, (height - size[1]) // 2, *size), size) if self.augmentation.crop else sample
         return vary(sample, self.augmentation, size, np.random.default_rng([self.seed, index, SALT]))
+
+    def clip(self, index: int) -> Hashable:
+        return self.dataset.clip(self._place(index))
+
+    def _place(self, index: int) -> int:
+        last, clips = len(self) - 1, len(self.dataset)
+        if not 0 <= index <= last:
+            raise IndexError(f"there are {last + 1} clips, not one at {index}")
+        return clips - 1 if index == last else index % (clips - 1)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class BadSamples:
         else:
             return
         path, problem = next(iter(self.files.items()))
-        remedy = f"The first is {path}: {problem}\n  `engine data check` lists them all; dataset.bad_share says how many are borne."
+        remedy = f"The first is {path}: {problem}\n  `engine data check` says more; bad_share of a dataset says how many are borne."
         raise EngineError(said, where=f"dataset {dataset.name!r}", allowed=f"a share of {share:g}", remedy=remedy)
 
 
@@ -146,7 +146,7 @@ class _Asked:
     future: Future[Sample]
 
 
-def hold_out(dataset: Dataset, frames: int) -> tuple[Sample, range, BadSamples]:
+def hold_out(dataset: Dataset, frames: int) -> tuple[Sample, Sequence[int], BadSamples]:
     """The last sample that can be read, for previews; the indices before it, for training; and what was bad.
 
     A dataset of one sample has it trained on too.
@@ -154,10 +154,15 @@ def hold_out(dataset: Dataset, frames: int) -> tuple[Sample, range, BadSamples]:
     bad, length = BadSamples(), len(dataset)
     for index in reversed(range(length)):
         try:
-            return read_sample(dataset, index, frames), range(max(index, 1)), bad
+            sample = read_sample(dataset, index, frames)
         except BadSample as error:
             bad.replaced = bad.asked = 1
             bad.note(index, error, dataset, length)
+        else:
+            others: Sequence[int] = range(index)
+            if index < length - 1:  # a mix keeps its last clip apart, and no other one
+                others = [other for other in others if dataset.clip(other) != dataset.clip(index)]
+            return sample, others or range(1), bad
     raise EngineError("the dataset is empty", where=f"dataset {dataset.name!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cached_property
 from math import gcd
 from typing import ClassVar, Self
@@ -10,7 +11,7 @@ import numpy as np
 from pydantic import Field, SerializeAsAny, model_validator
 
 from engine.contracts.dataset import Dataset, Sample
-from engine.errors import EngineError, RunError
+from engine.errors import BadSample, EngineError, RunError
 from engine.registration import describe
 
 MOST = 2**24
@@ -47,7 +48,25 @@ class Mixture(Dataset):
         return sum(self._sizes) + 1
 
     def __getitem__(self, index: int) -> Sample:
+        return self._read(*self.locate(index))
+
+    def clip(self, index: int) -> Hashable:
         number, place = self.locate(index)
+        return number, self.parts[number].clip(place)
+
+    def check(self) -> None:
+        """Read a clip of each dataset; an :class:`EngineError` where one has none, or they do not fit each other."""
+        for number, (part, count) in enumerate(zip(self.parts, self._counts, strict=True)):
+            for place in range(count):
+                try:
+                    self._read(number, place)
+                    break
+                except BadSample:
+                    continue
+            else:
+                raise EngineError(f"none of the {count} samples can be read", where=f"dataset {part.name!r}")
+
+    def _read(self, number: int, place: int) -> Sample:
         part = self.parts[number]
         try:
             sample = part[place]

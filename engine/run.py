@@ -144,10 +144,13 @@ def earlier_state(folder: Path, recipe: CheckedRecipe, resume: bool, overwrite: 
         return None
     found = load_checkpoint(folder / CHECKPOINT)
     now = identity(recipe)
-    fixed = [key for key in {**found.recipe, **now} if key not in _FREE or (key == "steps" and recipe.recipe.optimiser.decay)]
+    fixed = [key for key in {**found.recipe, **now} if key not in {*_FREE, "clips"} or (key == "steps" and recipe.recipe.optimiser.decay)]
     if changed := [key for key in fixed if found.recipe.get(key) != now.get(key)]:
         remedy = f"Resume with the run's own recipe, {folder / RECIPE}, or start a new run."
         raise EngineError(f"the recipe has changed since this run began: {', '.join(changed)}", where=str(folder), remedy=remedy)
+    if (then := found.recipe.get("clips")) != (clips := now["clips"]):
+        remedy = "Its order would be another one. Put the dataset's files back as they were, or start a new run."
+        raise EngineError(f"the dataset had {then} clips when this run began, and has {clips}", where=str(folder), remedy=remedy)
     if found.step > recipe.recipe.steps:
         raise EngineError(f"this run has done {found.step} steps, more than {recipe.recipe.steps}", where=str(folder))
     return found
@@ -159,7 +162,7 @@ def identity(recipe: CheckedRecipe) -> dict[str, Any]:
     for dataset in data["dataset"] if isinstance(data["dataset"], list) else [data["dataset"]]:
         dataset.pop("bad_share", None)  # a run that has met too many bad samples may go on with more
     picture = hashlib.sha256(recipe.recipe.style.image.read_bytes()).hexdigest()
-    return {**data, "style_sha256": picture}
+    return {**data, "clips": len(recipe.dataset), "style_sha256": picture}
 
 
 def make_run_folder(folder: Path, overwrite: bool) -> None:

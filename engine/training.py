@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from engine import places
+from engine.augmentation import Augmented
 from engine.contracts.backend import TrainingPlan
 from engine.contracts.dataset import Batch, Sample
 from engine.errors import EngineError, RunError
@@ -18,6 +19,7 @@ from engine.files import replacing
 from engine.images import read_picture, resized
 from engine.layers import PadToMultiple
 from engine.loader import BadSamples, Loader, hold_out, stack
+from engine.mixture import Mixture
 from engine.network import Network
 from engine.objective import union
 from engine.plugins import PluginHost, load_plugins
@@ -168,6 +170,9 @@ def _stop(run: Run, start: int, error: BaseException) -> None:
 
 def _plan(recipe: CheckedRecipe, host: PluginHost) -> tuple[TrainingPlan, Loader, Batch]:
     settings, dataset, needs = recipe.recipe, recipe.dataset, union(recipe.losses)
+    mix = dataset.dataset if isinstance(dataset, Augmented) else dataset
+    if isinstance(mix, Mixture):
+        mix.check()
     held_out, indices, bad = hold_out(dataset, needs.frames)
     _check_flow(recipe, held_out)
     network = recipe.model.network()

@@ -140,6 +140,7 @@ def test_pgm_headers_and_comments(tmp_path: Path, text: bytes, want: list[list[i
         ("vastplain.pgm", b"P2\n999999999 999999999\n255\n1 2 3", "truncated"),
         ("few.pgm", b"P2\n2 2\n255\n111 2 3\n", "3 values"),
         ("many.pgm", b"P2\n2 2\n255\n1 2 3 4 5\n", "5 values"),
+        ("endless.pgm", b"P2\n1 1\n255\n" + b"12 " * 2**15, "bytes follow the header"),
         ("word.pgm", b"P2\n2 2\n255\n1 2 three 4\n", "'three'"),
         ("minus.pgm", b"P2\n2 2\n255\n1 2 -3 4\n", "'-3'"),
         ("above.pgm", b"P2\n2 2\n15\n1 2 16 4\n", "'16'"),

@@ -80,7 +80,7 @@ def test_a_dataset_of_which_nothing_can_be_read_is_not_searched_for_ever() -> No
 def test_the_clip_that_is_held_out_is_the_last_good_one_and_is_not_trained_on() -> None:
     held_out, indices, bad = hold_out(Files(length=9, bad=(7, 8)), 1)
     assert held_out.frames[0, 0, 0, 0] == 6
-    assert indices == range(6)
+    assert list(indices) == list(range(6))
     assert list(bad.files) == ["8.pfm", "7.pfm"]
     with pytest.raises(EngineError, match="the dataset is empty"):
         hold_out(Files(length=0), 1)

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from test_moving_layers import digest
 from tiny import write_tiny
 
-from engine import Dataset, EngineError, Field, RunError, Sample
-from engine.augmentation import Augmented
+from engine import BadSample, Dataset, EngineError, Field, RunError, Sample
+from engine.augmentation import Augmentation, Augmented
+from engine.loader import hold_out
 from engine.mixture import Mixture
 from engine.plugins import load_plugins
 from engine.recipe import CheckedRecipe, load_recipe
@@ -38,6 +39,7 @@ class Numbers(Dataset):
     count: int = Field(default=5, description="Clips.")
     side: int = Field(default=4, description="Pixels.")
     flow: bool = Field(default=False, description="Whether there is flow.")
+    bad: tuple[int, ...] = Field(default=(), description="Clips that cannot be read.")
 
     def __len__(self) -> int:
         return self.count
@@ -47,6 +49,8 @@ class Numbers(Dataset):
             raise ZeroDivisionError("that was odd")
         if not 0 <= index < self.count:
             raise IndexError(index)
+        if index in self.bad:
+            raise BadSample("this is bad", where=f"clip {index}")
         frames = np.full((2, self.side, self.side, 3), self.first + index, np.uint8)
         if not self.flow:
             return Sample(frames)
@@ -93,6 +97,43 @@ def test_the_held_out_clip_is_shown_nowhere_else() -> None:
     assert shown.pop() == 4
     assert 4 not in shown
     assert Counter(shown) == {**dict.fromkeys((0, 1, 2, 3), 1), 100: 3, 101: 3, 102: 2}
+
+
+@pytest.mark.parametrize("bad", [(4,), (3, 4)])
+def test_what_stands_in_for_a_bad_held_out_clip_is_shown_nowhere_else(bad: tuple[int, ...]) -> None:
+    mix = mixed((Numbers(bad=bad), 1), (Numbers(first=100, count=40), 1))
+    varied = Augmented.of(Numbers(bad=bad), Augmentation(versions=4), 0)
+    for data in (mix, varied):
+        held_out, indices, found = hold_out(data, 1)
+        assert number(held_out) not in {*bad}
+        assert len(found.files) >= 1
+        shown = [number(data[index]) for index in indices if data.clip(index) not in {data.clip(len(data) - 1)} and readable(data, index)]
+        assert shown
+        assert number(held_out) not in shown
+
+
+def readable(data: Dataset, index: int) -> bool:
+    try:
+        data[index]
+    except BadSample:
+        return False
+    return True
+
+
+def test_every_part_is_looked_at_before_a_run_begins(tmp_path: Path) -> None:
+    mixed((Numbers(), 1), (Numbers(first=100, bad=(0, 1)), 1)).check()
+    with pytest.raises(EngineError, match="none of the 2 samples can be read"):
+        mixed((Numbers(), 1), (Numbers(count=2, bad=(0, 1)), 1)).check()
+    with pytest.raises(EngineError, match="one size for all of a mix"):
+        mixed((Numbers(), 1), (Numbers(side=8), 1)).check()
+    (tmp_path / "empty").mkdir()
+    listed = "\n  - {name: moving_layers, width: 24, height: 20, length: 7}\n  - {name: images, path: empty, width: 24, height: 20}"
+    recipe = write_tiny(tmp_path, dataset=listed)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(EngineError, match="there is no photo in this folder"):
+        train(recipe, run_dir=tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "run.json").read_text() == "{}"
 
 
 def test_the_same_clip_for_the_same_index() -> None:

@@ -86,6 +86,15 @@ def test_a_run_with_bad_files_resumes_bit_for_bit(tmp_path: Path, processes: boo
     same(straight, halved)
 
 
+def test_a_run_does_not_resume_on_other_clips(tmp_path: Path) -> None:
+    made = store(tmp_path, ())
+    options = {"plugins": [made["plugin"]], "run_dir": tmp_path / "run"}
+    train(made["recipe"], overrides=["optimiser.decay=0", "steps=2"], **options)
+    made["plugin"].write_text(STORED.replace("return 24", "return 23"))
+    with pytest.raises(EngineError, match="the dataset had 24 clips when this run began, and has 23"):
+        train(made["recipe"], overrides=["optimiser.decay=0"], resume=True, **options)
+
+
 def test_too_many_bad_files_stop_the_run_and_keep_what_was_reached(tmp_path: Path) -> None:
     made = store(tmp_path, tuple(range(0, 22, 2)))
     with pytest.raises(EngineError, match=r"samples could not be read; allowed: a share of 0\.05") as caught:

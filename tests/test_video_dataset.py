@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_datasets.clip_flow import SAVED_EVERY, colour_distance, fit_frame
-from engine_datasets.flow_cache import PairSettings
+from engine_datasets.flow_cache import PairSettings, open_entry
 from engine_datasets.moving_layers import MovingLayers
 from engine_datasets.video import Video, find_clips
 from hypothesis import given
@@ -203,10 +203,22 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(clip: Path, cache: 
     done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
     assert done.returncode == RunError.exit_code
     assert "cannot write this file: File too large" in done.stderr
-    assert "What is done is kept: make room, and run this again." in done.stderr
+    assert "What is done is kept, but for the last pairs: make room, and run this again." in done.stderr
     assert "Traceback" not in done.stderr
     assert files(cache) == {}
     assert len(Video(path=clip, cache=cache, **SIZE)) == 7
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault_of_a_clip(clip: Path, tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip, folder / name)
+    assert len(Video(path=folder / "a.mp4", cache=cache, **SIZE)) == 7
+    place = open_entry(cache, folder / "b.mp4", PairSettings(**dict(DEFAULTS, **SIZE))).folder
+    place.write_bytes(b"in the way")
+    with pytest.raises(RunError, match="cannot write here"):
+        len(Video(path=folder, cache=cache, **SIZE))
 
 
 def test_a_damaged_cache_is_a_bad_sample_or_computed_anew(clip: Path, cache: Path) -> None:

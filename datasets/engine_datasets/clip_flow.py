@@ -75,7 +75,9 @@ def fill(entry: Entry, clip: Path, watch: Watch, workers: int | None = None) -> 
         journal.complete = True
         entry.save()
     except RunError as error:
-        raise RunError(error.problem, where=error.where, remedy="What is done is kept: make room, and run this again.") from error
+        raise RunError(
+            error.problem, where=error.where, remedy="What is done is kept, but for the last pairs: make room, and run this again."
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return notes

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from engine import Array, BadSample, EngineError, Sample, replacing
+from engine import Array, BadSample, EngineError, RunError, Sample, replacing
 
 FORMAT: Final = 1
 HASHED = 1 << 20
@@ -95,12 +95,12 @@ class Entry:
         return self.folder / "flow" / f"{newer:06d}.png"
 
     def make_room(self) -> None:
-        """Make the folders; an :class:`EngineError` where that cannot be done."""
+        """Make the folders; a :class:`engine.RunError` where that cannot be done."""
         for folder in (self.folder / "frames", self.folder / "flow"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise EngineError(f"cannot write here: {error.strerror}", where=str(folder)) from None
+                raise RunError(f"cannot write here: {error.strerror}", where=str(folder)) from None
 
     def write(self, newer: int, frames: tuple[Array, Array], flow: Array, mask: Array) -> None:
         """Keep a pair: the older frame and the newer one (h, w, 3), flow (2, h, w) and mask (h, w) from the newer one."""
@@ -150,8 +150,11 @@ def _fingerprint(clip: Path) -> tuple[int, str]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except EngineError as error:  # a full cache says nothing about a clip, so it must not pass for a bad one
+        raise RunError(error.problem, where=error.where) from None
 
 
 def _write_png(path: Path, picture: Array) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,4 +66,9 @@ def flow(
     clip_word = "clip" if len(entries) == 1 else "clips"
     typer.echo(f"{output}: {pairs} pairs of {len(entries)} {clip_word}, {stored / 1e6:.1f} MB, {seconds:.1f} s")
     other = "".join(f", {name}: {value:g}" for name, value in chosen.items() if value != _default(name))
-    typer.echo(f"dataset: {{name: video, path: {clips}, cache: {output}{other}}}")
+    typer.echo(f"dataset: {{name: video, path: {_quoted(clips)}, cache: {_quoted(output)}{other}}}")
+
+
+def _quoted(path: object) -> str:
+    """For a recipe's line; JSON's string is one of YAML, too."""
+    return str(path) if re.fullmatch(r"[\w./*-]*[\w./-]", str(path)) and not str(path).startswith(("*", "-")) else json.dumps(str(path))

@@ -24,6 +24,8 @@ HEADER = 4096
 _PFM = re.compile(rb"(PF|Pf)\s+(\d{1,9})\s+(\d{1,9})\s+([-+.0-9eE]{1,40})\s")
 _SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PGM = re.compile(rb"(P5|P2)" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})(?:#[^\r\n]*[\r\n]|\s)")
+LONGEST, COMMENTS = 16, 2**16
+"""Bytes that a written number takes at most, with what parts it from the next; and comments between them in all."""
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _FLO = b"PIEH"  # the float32 202021.25, little-endian
 
@@ -167,6 +169,8 @@ def _read_plain(path: Path, file: BufferedReader, size: int, start: int, shape: 
     count = math.prod(shape)
     if size - start < 2 * count - 1:  # a digit each, and what parts them
         raise EngineError(f"the file is truncated: {size - start} bytes follow the header, {count} values are wanted", where=str(path))
+    if size - start > LONGEST * count + COMMENTS:
+        raise EngineError(f"{size - start} bytes follow the header", where=str(path), allowed=f"{count} values")
     file.seek(start)
     words = _COMMENT.sub(b" ", file.read()).split()
     if len(words) != count:

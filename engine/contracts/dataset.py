@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -73,6 +73,10 @@ class Dataset(Component):
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:
         """The same sample for the same index, always; called from several threads at once."""
+
+    def clip(self, index: int) -> Hashable:
+        """Which clip stands at an index: equal where one stands at several, as in a mix."""
+        return index
 
     def __iter__(self) -> Iterator[Sample]:  # type: ignore[override]  # pydantic's own goes through the settings
         """Every sample, in order."""
