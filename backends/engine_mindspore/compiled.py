@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from itertools import count
@@ -25,13 +24,14 @@ class Compiled:
 
     It runs once in Python for each of them, with real values; later calls run the graph alone, so it must be pure.
     A gradient that is taken *inside* a traced function is kept as a constant (MindSpore 2.10), so :meth:`value_and_grad` takes it
-    of the traced one; that wants at least two results. Its graphs, and the memory of every tensor in them, live as long as it
-    does; those of gradients as long as the process (MindSpore 2.10).
+    of the traced one; that wants at least two results. Its graphs, and the memory of every tensor in them, live until
+    :meth:`release`; those of gradients as long as the process (MindSpore 2.10).
     """
 
     def __init__(self, function: Function) -> None:
         self._function = function
         self._faults: list[BaseException] = []
+        self._names: list[str] = []
         self._traced = self._trace()
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -47,6 +47,11 @@ class Compiled:
         self._raise()
         return result, gradients if isinstance(gradients, tuple) else (gradients,)  # of one variable MindSpore gives it bare
 
+    def release(self) -> None:
+        """Let go of the graphs; not left to the garbage collector, which would do it in any thread and amid MindSpore's work."""
+        for name in self._names:
+            forget(name)
+
     def _trace(self) -> Function:
         function, faults = self._function, self._faults
 
@@ -60,7 +65,7 @@ class Compiled:
         # MindSpore keeps graphs by name and id(), and an id comes back after collection; and a name that a tensor has as an
         # attribute would make it take the first argument for `self`.
         traced.__name__ = f"engine_compiled_{next(_numbers)}"
-        weakref.finalize(traced, forget, traced.__name__).atexit = False  # MindSpore is gone by then
+        self._names.append(traced.__name__)
         compiled: Function = ms.jit(traced, capture_mode="trace")
         return compiled
 
@@ -78,6 +83,11 @@ class Graphs:
 
     def __len__(self) -> int:
         return len(self._graphs)
+
+    def release(self) -> None:
+        """Let go of all."""
+        for graph in self._graphs.values():
+            graph.release()
 
     def run(self, key: Hashable, function: Function, *tensors: Tensor) -> tuple[Tensor, ...]:
         """``function(*tensors)``; ``key`` is equal for functions that compute the same, and the first of them is kept."""
@@ -99,5 +109,5 @@ class RecentGraphs:
         graphs = self._graphs.setdefault(painted, Graphs())
         self._graphs.move_to_end(painted)
         if len(self._graphs) > self._most:
-            self._graphs.popitem(last=False)
+            self._graphs.popitem(last=False)[1].release()
         return graphs
