@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -82,9 +82,12 @@ class Loader:
     bad: BadSamples = field(default_factory=BadSamples)
     """Filled while batches are taken."""
 
-    def batches(self, start: int = 0) -> Generator[Batch]:
+    def batches(self, start: int = 0) -> Batches:
         """Without end, from batch number ``start`` on; the same batches whatever the start was."""
         waiting: deque[list[_Asked]] = deque()
+        return Batches(self._batches(start, waiting), waiting)
+
+    def _batches(self, start: int, waiting: deque[list[_Asked]]) -> Generator[Batch]:
         order = lru_cache(2)(self.order)  # of the epoch that goes on, and of the next where a batch reaches over the end
         pool, read = self._start()
         try:
@@ -96,8 +99,9 @@ class Loader:
                 waiting.append(self._ask(read, number, order))
                 yield batch
         except BrokenProcessPool as error:
-            where = f"dataset {self.dataset.name!r}"
-            raise RunError("a process that reads samples was ended, perhaps for want of memory", where=where) from error
+            where, problem = f"dataset {self.dataset.name!r}", "a process that reads samples was ended, perhaps for want of memory"
+            remedy = "Fewer of them need less: --set loader.workers=1; threads share theirs: --set loader.processes=false."
+            raise RunError(problem, where=where, remedy=remedy) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -144,6 +148,25 @@ _Read = Callable[[int], Future[Sample]]
 class _Asked:
     index: int
     future: Future[Sample]
+
+
+class Batches(Iterator[Batch]):
+    """What :meth:`Loader.batches` gives; to be closed. Reading begins with the first batch that is asked for."""
+
+    def __init__(self, made: Generator[Batch], waiting: deque[list[_Asked]]) -> None:
+        self._made = made
+        self._waiting = waiting
+
+    def __next__(self) -> Batch:
+        return next(self._made)
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until all that was asked for ahead is read, and the loader rests; False where that lasts longer."""
+        return not wait([asked.future for batch in self._waiting for asked in batch], seconds).not_done
+
+    def close(self) -> None:
+        """End the threads or processes; what they are at is finished and thrown away."""
+        self._made.close()
 
 
 def hold_out(dataset: Dataset, frames: int) -> tuple[Sample, Sequence[int], BadSamples]:

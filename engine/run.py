@@ -25,6 +25,7 @@ from engine.loader import BadSamples
 from engine.ops import Array
 from engine.plugins import PluginHost
 from engine.recipe import CheckedRecipe
+from engine.step_times import StepTimes
 
 CHECKPOINT, STYLE, RECIPE, FACTS = "checkpoint.safetensors", "style.safetensors", "recipe.yaml", "run.json"
 _FREE = ("steps", "preview", "checkpoint", "backend", "loader", "licence", "notes")
@@ -52,6 +53,10 @@ class Run:
     """That this session has trained for."""
     waited: float = 0.0
     """Seconds of these that the loop had to wait for samples."""
+    step_times: StepTimes | None = None
+    """What a step takes with the live loader and without, found out when the run is over; None where this session was too short to tell."""
+    untimed: str = ""
+    """What kept it from being found out."""
     losses: Mapping[str, SupportsFloat] = field(default_factory=dict)
     """Of the last step, raw by label, and ``total``."""
     whole: bool = True
@@ -102,6 +107,13 @@ class Run:
             "seconds": round(self.seconds, 3),
             "waited": round(self.waited, 3),
             "waited_share": round(self.waited_share, 4),
+            "step": self.step_times
+            and {
+                "live": round(self.step_times.live, 5),
+                "cached": round(self.step_times.cached, 5),
+                "ratio": round(self.step_times.ratio, 3),
+                "timed": self.step_times.count,
+            },
             "samples": self.bad.asked,
             "bad_samples": self.bad.replaced,
             "bad_files": self.bad.files,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import threading
 import time
@@ -18,13 +19,15 @@ from engine.errors import EngineError, RunError
 from engine.files import replacing
 from engine.images import read_picture, resized
 from engine.layers import PadToMultiple
-from engine.loader import BadSamples, Loader, hold_out, stack
+from engine.loader import BadSamples, Batches, Loader, hold_out, stack
 from engine.mixture import Mixture
 from engine.network import Network
 from engine.objective import union
 from engine.plugins import PluginHost, load_plugins
 from engine.recipe import CheckedRecipe, load_recipe
+from engine.registration import describe
 from engine.run import RECIPE, STYLE, LossNotFinite, Run, earlier_state, how_to_resume, make_run_folder
+from engine.step_times import rounds_for, time_steps
 from engine.style import Style, StyleInfo, load_style, thumbnail
 from engine.weights import load_weights
 
@@ -129,6 +132,9 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
         run.checkpoint()
         style = _save_style(run, description)
         run.write_facts()
+        if rounds := rounds_for(run.step - start):
+            _time_steps(run, batches, rounds, run.waited / (run.step - start), stop)
+            run.write_facts()
         run.host.call("engine_after_training", run=run)
     except BaseException as error:
         _stop(run, start, error)
@@ -140,6 +146,21 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
     finally:
         batches.close()
     return style
+
+
+def _time_steps(run: Run, batches: Batches, rounds: int, waited: float, stop: threading.Event) -> None:
+    """Find out what the loader costs; the run is over and kept, so nothing that comes up here, Ctrl-C neither, makes it fail."""
+    run.bad = copy.deepcopy(run.bad)  # what is read from here on is no part of the run
+    weights, state = run.trainer.weights(), run.trainer.state()
+    run.whole = False
+    try:
+        run.step_times = time_steps(run.trainer, batches, rounds=rounds, waited=waited, stopped=stop.is_set)
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        run.untimed = " ".join(describe(error).split())
+    run.trainer.restore(weights, state)
+    run.whole = True
 
 
 def _after_step(run: Run) -> None:

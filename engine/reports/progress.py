@@ -71,10 +71,14 @@ def engine_after_training(run: Run) -> None:
     _close(run)
     if memory := run.memory.get("progress"):
         text = f"data: waited {100 * run.waited_share:.1f} % of the time"
+        if times := run.step_times:
+            text += f"; a step with the live loader takes {times.ratio:.2f}x of one over a single batch ({times.count} of each)"
+        elif run.untimed:
+            text += f"; a step with the live loader could not be timed: {run.untimed}"
         if run.bad.files:
             text += f"; {run.bad.replaced} of {run.bad.asked} samples were bad and replaced by the next (bad files: {len(run.bad.files)}"
             text += f", listed in {run.folder / 'run.json'})"
-        memory["console"].print(text, soft_wrap=True)
+        memory["console"].print(text, soft_wrap=True, markup=False)
 
 
 @hookimpl
