@@ -280,6 +280,19 @@ def test_a_tree_that_has_just_changed_is_not_kept(tree: Path, cache: Path) -> No
     assert not (cache / "sceneflow").exists()
 
 
+def test_an_index_that_cannot_be_kept_is_told_once_and_stops_nothing(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ENGINE_CACHE", str(tmp_path / "file"))
+    age(tree, 3600)
+    for _ in range(2):
+        assert len(load(tree)) > 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"built anew each time: {tmp_path / 'file' / 'sceneflow'}: cannot make this folder: Not a directory" in said
+
+
 def test_index_ends_and_indices_are_refused(small: Path) -> None:
     data = load(small)
     for index in (-1, len(data)):

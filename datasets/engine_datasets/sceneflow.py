@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -32,7 +33,8 @@ class SceneFlow(Dataset):
     has 1, and the place it leads to is still in the frame.
 
     A pair is a :class:`engine.BadSample` where a frame or a flow file is missing, cannot be decoded, is truncated or
-    not finite, or is not of the frame's size; and where its scene has motion boundaries and its own are so.
+    not finite, or is not of the frame's size; and where its scene has motion boundaries and its own are so. WebP has no
+    checksum: a frame in it whose bytes were changed is read as it is where it can still be decoded.
 
     The whole of the left camera is 28,791 pairs (8,640 of Monkaa, 20,151 of FlyingThings3D) in TRAIN, 32,724 with TEST.
     """
@@ -68,6 +70,13 @@ class SceneFlow(Dataset):
         at = bisect_right(self._ends, index)
         root, sequence = self._sequences[at]
         return sequence.files(root, self._frames, index - (self._ends[at - 1] if at else 0))
+
+    def counts(self) -> dict[Path, int]:
+        """Pairs of each root."""
+        found: Counter[Path] = Counter()
+        for root, sequence in self._sequences:
+            found[root] += len(sequence.newer)
+        return dict(found)
 
     @property
     def _frames(self) -> str:

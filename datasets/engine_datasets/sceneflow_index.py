@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from engine import EngineError, cache_folder, replacing
@@ -116,12 +119,7 @@ def read_index(root: Path, frames: str) -> list[Sequence]:
     sequences = list(_list_sequences(place, folders))
     if max(folders.values()) < (began - SETTLED) * 1e9:
         data = {"format": FORMAT, "frames": str(place), "folders": folders, "sequences": [list(vars(each).values()) for each in sequences]}
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EngineError(f"cannot make this folder: {error.strerror}", where=str(kept.parent)) from None
-        with replacing(kept) as temporary:
-            temporary.write_text(json.dumps(data), encoding="utf-8")
+        _keep(kept, json.dumps(data))
     return sequences
 
 
@@ -134,6 +132,23 @@ def check_flow(root: Path, sequences: list[Sequence]) -> None:
     side = sequences[0].side
     problem = "there are frames and no optical flow" if not (root / "optical_flow").is_dir() else "no scene has optical flow both ways"
     raise EngineError(problem, where=str(root), allowed=FLOWS.format(side=side, letter=side[0].upper()))
+
+
+def _keep(kept: Path, text: str) -> None:
+    """Write it for the next time; where that cannot be done, the next time takes as long as this one did."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(kept) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except (OSError, EngineError) as error:
+        problem = error.problem if isinstance(error, EngineError) else f"cannot make this folder: {error.strerror}"
+        _warn_once(f"{kept.parent}: {problem}")
+
+
+@lru_cache
+def _warn_once(problem: str) -> None:
+    if multiprocessing.parent_process() is None:  # a loader's processes would say it again
+        sys.stderr.write(f"warning: SceneFlow's index cannot be kept and is built anew each time: {problem}\n")
 
 
 def _read_kept(kept: Path, place: Path) -> list[Sequence] | None:
