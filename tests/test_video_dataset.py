@@ -203,10 +203,25 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(clip: Path, cache: 
     done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
     assert done.returncode == RunError.exit_code
     assert "cannot write this file: File too large" in done.stderr
-    assert "What is done is kept, but for the last pairs: make room, and run this again." in done.stderr
+    assert "What is done is kept: make room, and run this again." in done.stderr
     assert "Traceback" not in done.stderr
     assert files(cache) == {}
     assert len(Video(path=clip, cache=cache, **SIZE)) == 7
+
+
+def test_what_was_done_before_the_disk_was_full_is_not_done_again(tmp_path: Path, cache: Path) -> None:
+    path = write_clip(tmp_path / "still.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 6 + [cut_out(pattern(3), x) for x in range(4)])
+    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); from engine.cli import main; main()"
+    command = ["data", "flow", str(path), "-o", str(cache), "--width", "64", "--height", "48"]
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    assert done.returncode == RunError.exit_code, done.stderr
+    (journal,) = (json.loads(found.read_text()) for found in cache.glob("*/clip.json"))
+    assert journal["examined"] == 6  # five without motion and a cut; the first that has files is the one that failed
+    assert not journal["complete"]
+    assert list(files(cache)) == [name for name in files(cache) if name.endswith("clip.json")]
+    data = Video(path=path, cache=cache, **SIZE)
+    assert data.entries()[0].journal.examined == 9
+    assert data.entries()[0].journal.pairs == [7, 8, 9]
 
 
 def test_a_cache_that_cannot_be_written_is_no_fault_of_a_clip(clip: Path, tmp_path: Path, cache: Path) -> None:

@@ -27,7 +27,7 @@ Watch: TypeAlias = Callable[[int, int | None], None]
 def fill(entry: Entry, clip: Path, watch: Watch, workers: int | None = None) -> tuple[str, ...]:
     """Examine what the entry lacks: decode in this thread, flow in others; the journal is saved as it goes on.
 
-    Ended in the middle, it goes on where the journal was written last.
+    Ended in the middle, it goes on after the last pair that is done; killed, where the journal was written last.
 
     Args:
         entry: The clip's, from :func:`open_entry`.
@@ -75,12 +75,24 @@ def fill(entry: Entry, clip: Path, watch: Watch, workers: int | None = None) -> 
         journal.complete = True
         entry.save()
     except RunError as error:
-        raise RunError(
-            error.problem, where=error.where, remedy="What is done is kept, but for the last pairs: make room, and run this again."
-        ) from error
+        kept = "What is done is kept" if _save_what_is_done(entry) else "What is done is kept, but for the last pairs"
+        raise RunError(error.problem, where=error.where, remedy=f"{kept}: make room, and run this again.") from error
+    except BaseException:
+        _save_what_is_done(entry)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return notes
+
+
+def _save_what_is_done(entry: Entry) -> bool:
+    if not entry.journal.examined:
+        return True
+    try:
+        entry.save()
+    except EngineError:  # the disk is full for the journal too; the one of 32 pairs ago stays
+        return False
+    return True
 
 
 def _pairs(reader: VideoReader, settings: PairSettings, watch: Watch) -> Iterator[tuple[int, Array, Array]]:
