@@ -43,6 +43,8 @@ class Plugin:
     """By kind, then by name."""
     manager: pluggy.PluginManager | None = field(default=None, repr=False)
     """Its hooks; a manager of its own, so that hooks run plugin by plugin and each error has an owner."""
+    file: Path | None = None
+    """Of a plugin file, as the user named it."""
 
     @property
     def owner(self) -> str:
@@ -93,7 +95,7 @@ class PluginHost:
     @property
     def files(self) -> list[Path]:
         """The plugin files that were asked for by name."""
-        return [Path(plugin.distribution) for plugin in self.plugins if Path(plugin.distribution).suffix == ".py"]
+        return [plugin.file for plugin in self.plugins if plugin.file]
 
     def names(self, kind: str) -> list[str]:
         """The components of one kind, sorted."""
@@ -227,7 +229,8 @@ def _is_there(package: str) -> bool:
 
 
 def _load(found: Discovered, disabled: bool) -> Plugin:
-    record = Plugin(found.name, found.distribution, found.version, "disabled")
+    file = Path(found.distribution) if isinstance(found.source, Path) else None
+    record = Plugin(found.name, found.distribution, found.version, "disabled", file=file)
     if disabled:
         return record
     try:

@@ -29,6 +29,14 @@ def test_an_installed_plugin_brings_its_component(site: Site) -> None:
     assert names == sorted(names)
 
 
+def test_a_plugin_file_is_told_from_a_distribution_that_is_called_like_one(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LOSS.format(name="mine"))
+    site.install("socket.py", LOSS.format(name="other"), entry="socket_py")
+    host = load_plugins([tmp_path / "mine.py"])
+    assert record("socket_py", host).distribution == "socket.py"
+    assert host.files == [tmp_path / "mine.py"]
+
+
 def test_first_party_plugins_arrive_by_entry_point_too() -> None:
     found = record("engine_models")
     assert found.distribution == "styleengine"
