@@ -36,7 +36,8 @@ def test_what_is_there_is_told_and_drawn(scenes: Path, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "sceneflow: 6 samples, 6 read, 0 bad"
     assert lines[1] == "size: 640x360, 2 frames"
-    assert [line.partition(":")[0] for line in lines[2:]] == ["flow", "traceable", "left over by warping", "speed", "contact sheet"]
+    assert lines[2:4] == [f"root: {scenes / name}: 3 samples" for name in ("Monkaa", "Flyingthings3d")]
+    assert [line.partition(":")[0] for line in lines[4:]] == ["flow", "traceable", "left over by warping", "speed", "contact sheet"]
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet.shape[1] == 12 + 5 * CELL
     mask = sheet[60:180, 12 + 3 * CELL :][:, :256]
@@ -58,12 +59,14 @@ def test_a_bad_file_is_named_and_the_exit_code_says_so(scenes: Path, tmp_path: P
     assert ", 0 bad" not in done.stdout
     (bad,) = (line for line in done.stdout.splitlines() if line.startswith("bad: "))
     assert str(flow) in bad
+    assert f"root: {scenes / 'Monkaa'}: 3 samples; bad files: 1" in done.stdout.splitlines()
 
 
 def test_the_samples_of_a_recipe_are_spread_evenly(tmp_path: Path) -> None:
     done = check("reconet_candy", "--samples", "3", "--set", "dataset.width=64", "--set", "dataset.height=48", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("moving_layers: 16384 samples, 3 read, 0 bad\nsize: 64x48, 2 frames\n")
+    assert "not looked at: 16381 samples; --samples 16384 reads all" in done.stdout.splitlines()
 
 
 def test_photos_and_clips_are_recognised(tmp_path: Path) -> None:
@@ -76,7 +79,8 @@ def test_photos_and_clips_are_recognised(tmp_path: Path) -> None:
     done = check(real_clip("carphone_pristine.mp4"), "--samples", "2", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("video: ")
-    assert ", 2 read, 0 bad" in done.stdout
+    assert ", 2 read, 0 bad\nsize: 256x256, 2 frames\ncache: " in done.stdout
+    assert "these are the usual settings of `video`" in done.stdout
 
 
 @pytest.mark.parametrize(

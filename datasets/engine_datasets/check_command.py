@@ -14,6 +14,8 @@ import typer
 from engine import BadSample, Dataset, EngineError, Picture, Sample, load_plugins, load_recipe, write_picture
 from engine_datasets.contact_sheet import difference, draw_sheet
 from engine_datasets.opening import open_folder
+from engine_datasets.sceneflow import SceneFlow
+from engine_datasets.video import Video
 
 RECIPES = (".yaml", ".yml")
 LISTED = 50
@@ -45,6 +47,8 @@ def check(
     found = read_evenly(dataset, samples, rows)
     for line in describe(dataset, found):
         typer.echo(line)
+    if isinstance(dataset, Video) and not _is_recipe(what):
+        typer.echo("these are the usual settings of `video`; for others name a recipe that has them")
     if output and found.shown:
         write_picture(output, Picture(draw_sheet(f"{dataset.name}: {what}", found.shown)))
         typer.echo(f"contact sheet: {output}")
@@ -58,12 +62,16 @@ def open_dataset(what: str, overrides: list[str] | tuple[str, ...] = (), plugins
     Raises:
         EngineError: There is nothing of the kind, or it is not laid out as it should be.
     """
-    path = Path(what)
-    if path.suffix.lower() in RECIPES or not (path.exists() or any(c in what for c in "*?[/\\.")):
+    if _is_recipe(what):
         return load_recipe(what, overrides, load_plugins(plugins)).dataset
     if overrides:
         raise EngineError("--set changes a recipe, and this is none", where=what)
     return open_folder(what)
+
+
+def _is_recipe(what: str) -> bool:
+    path = Path(what)
+    return path.suffix.lower() in RECIPES or not (path.exists() or any(c in what for c in "*?[/\\."))
 
 
 @dataclass
@@ -142,6 +150,12 @@ def describe(dataset: Dataset, found: Findings) -> Iterator[str]:
     yield f"{dataset.name}: {len(dataset)} samples, {found.asked} read, {found.asked - good} bad"
     for (frames, height, width), count in sorted(found.sizes.items()):
         yield f"size: {width}x{height}, {frames} frames" + (f" ({count} samples)" if len(found.sizes) > 1 else "")
+    if isinstance(dataset, Video):
+        yield f"cache: {dataset.place}"
+    if isinstance(dataset, SceneFlow) and len(dataset.counts()) > 1:
+        for root, count in dataset.counts().items():
+            bad = sum(Path(place).is_relative_to(root) for place in found.bad)
+            yield f"root: {root}: {count} samples" + (f"; bad files: {bad}" if bad else "")
     if found.traceable:
         lengths = np.array(found.lengths or [0.0])
         typical = f"{np.median(lengths):.1f} px in the middle sample, {lengths.max():.1f} in the fastest"
@@ -153,6 +167,8 @@ def describe(dataset: Dataset, found: Findings) -> Iterator[str]:
         yield "flow: none"
     if good:
         yield f"speed: {found.seconds / good:.3f} s a sample in one thread"
+    if found.asked < len(dataset):
+        yield f"not looked at: {len(dataset) - found.asked} samples; --samples {len(dataset)} reads all"
     for place, problem in list(found.bad.items())[:LISTED]:
         yield f"bad: {place}: {problem}"
     if len(found.bad) > LISTED:

@@ -14,11 +14,6 @@ from engine_datasets.sceneflow_sample import write_sample
 data = typer.Typer(help="Training data.", no_args_is_help=True)
 
 
-@data.callback()
-def _group() -> None:
-    """Training data."""  # with one command, typer would otherwise leave out its name
-
-
 data.command()(check)
 data.command()(flow)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from glob import glob
 from pathlib import Path
 
-from engine import Dataset, EngineError, load_plugins
+from engine import Dataset, EngineError
 from engine_datasets.images import Images
 from engine_datasets.photos import SUFFIXES, list_photos
 from engine_datasets.sceneflow import SceneFlow
+from engine_datasets.video import SUFFIXES as CLIPS
+from engine_datasets.video import Video
 
-CLIPS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv"})
 PASSES = {"frames_finalpass": "finalpass", "frames_cleanpass": "cleanpass"}
 
 
@@ -21,7 +22,8 @@ def open_folder(place: str) -> Dataset:
         place: A folder, a file, or a pattern such as ``clips/*.mp4``.
 
     Returns:
-        SceneFlow's left camera with all its splits; each photo once; or what ``video`` makes of the clips.
+        SceneFlow's left camera with all its splits; each photo once; or what ``video`` makes of the clips in its usual
+        size and cache.
 
     Raises:
         EngineError: None of them is there, or the layout is wrong.
@@ -40,7 +42,7 @@ def open_folder(place: str) -> Dataset:
     clips = sum(file.suffix.lower() in CLIPS for file in found)
     photos = sum(file.suffix.lower() in SUFFIXES for file in found)
     if clips and clips >= photos:
-        return load_plugins().make_dataset("video", {"path": place})
+        return Video(path=path)
     if photos and path.exists():
         return Images(path=path, length=len(list_photos(path)))
     allowed = f"SceneFlow ({' or '.join(PASSES)} in it or one folder below), clips ({', '.join(sorted(CLIPS))}), photos"

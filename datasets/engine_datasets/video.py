@@ -64,6 +64,11 @@ class Video(Dataset):
         at = bisect_right(self._ends, index)
         return self._entries[at].read(index - (self._ends[at - 1] if at else 0))
 
+    @property
+    def place(self) -> Path:
+        """The folder that frames and flow are kept in."""
+        return self.cache or cache_folder() / "video"
+
     def entries(self, workers: int | None = None, *, every_clip: bool = False) -> list[Entry]:
         """The clips that can be used, each with its pairs; what is not in the cache yet is computed, with progress on stderr.
 
@@ -74,7 +79,7 @@ class Video(Dataset):
         Raises:
             EngineError: There is no clip, none of them gives a pair, or the cache cannot be written.
         """
-        cache = self.cache or cache_folder() / "video"
+        cache = self.place
         settings = PairSettings(**{name: getattr(self, name) for name in PairSettings.model_fields})
         clips = find_clips(self.path)
         entries, bad = list[Entry](), list[EngineError]()
