@@ -61,7 +61,8 @@ class Augmented(Dataset):
     """The clips of another dataset, varied: the same variation for the same seed and index.
 
     Mirroring and cropping are exact. Where a clip is scaled, the mask is 0 wherever a resized pixel, or one that tracing it reads,
-    shows more than one motion. The last clip, which is held out, is only cropped, in the middle.
+    shows more than one motion. The last clip, which is held out, is only cropped, in the middle; so is that of a dataset of one.
+    A clip looks the same in every epoch; ``versions`` makes epochs that show each so many times, never alike.
     """
 
     name: ClassVar[str] = "augmented"

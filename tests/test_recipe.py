@@ -176,7 +176,7 @@ def test_the_papers_recipe(tmp_path: Path) -> None:
     assert (stated["model"]["width"], stated["model"]["residual_blocks"]) == (48, 4)
     data = stated["dataset"]
     assert (data["split"], data["sides"], data["render_pass"], data["width"], data["height"]) == ("both", "left", "finalpass", 640, 360)
-    assert stated["augment"]["flip"] == 0.5
+    assert (stated["augment"]["flip"], stated["augment"]["versions"]) == (0.5, recipe.steps * recipe.batch // 32724)
 
 
 def test_the_recipe_for_ascend_asks_for_it() -> None:
