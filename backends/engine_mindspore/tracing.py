@@ -7,18 +7,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from mindspore.graph import jit_trace
-from mindspore.graph.api import GraphExecutor_, JitExecutor_
+from mindspore.graph.api import GraphExecutor_, JitExecutor_, _pynative_executor
 
 
 class _Recorder(jit_trace.TraceJitContext):  # type: ignore[misc]  # mindspore ships no types
-    """Records operators as its parent does, but prints no tensor into a debug message that nobody reads."""
+    """Records operators as its parent does, but prints no tensor into a debug message that nobody reads.
+
+    It waits for every operator, as its parent does by printing. Where threads still compute, and write down what the gradient
+    will need, while operators are recorded, about one in 20,000 of them leaves memory corrupted (MindSpore 2.10).
+    """
 
     def run_op(self, prim: Any, prim_res: Any, *args: Any) -> Any:
-        prim_res, files, lines, args = self.args_preprocess(prim.name, prim_res, *args)
+        prim_res, files, lines, args = self.prepare_op(prim.name, prim_res, *args)
         jit_trace.tr.get_instance().new_node(prim, (prim_res, files, lines, False), *args)
         return prim_res
 
     def prepare_op(self, prim_name: str, prim_res: Any, *args: Any) -> Any:
+        _pynative_executor.sync()
         return self.args_preprocess(prim_name, prim_res, *args)
 
 
