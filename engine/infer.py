@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from engine.contracts.backend import Backend, Painter
+from engine.controls import Controls, retouched
 from engine.errors import EngineError, RunError
 from engine.images import Picture, read_picture, write_picture
 from engine.jobs import Job, no_such_file
+from engine.masks import Mask, MaskStream
 from engine.ops import Array
 from engine.painting import check_size, paint_stream
+from engine.sizes import pixel_aspect, resize
 from engine.streams import write_behind
 from engine.style import Style
 from engine.video import VideoFrame
@@ -60,12 +63,21 @@ class Studio:
     style: Style
     painter: Painter
     batch: int
+    controls: Controls = field(default_factory=Controls)
+    mask: Mask | None = None
+    """The file that ``controls`` names."""
 
     @classmethod
-    def open(cls, style: Style, backend: Backend, batch: int | None = None) -> Studio:
-        """Put the style on the backend; without ``batch`` four frames at a time on an accelerator and one on a CPU."""
+    def open(cls, style: Style, backend: Backend, batch: int | None = None, controls: Controls | None = None) -> Studio:
+        """Put the style on the backend; without ``batch`` four frames at a time on an accelerator and one on a CPU.
+
+        Raises:
+            EngineError: The mask cannot be read, or the backend cannot run.
+        """
+        controls = controls or Controls()
+        mask = Mask.open(controls.mask) if controls.mask is not None else None
         size = batch if batch is not None else (1 if backend.describe()["device"].startswith("cpu") else 4)
-        return cls(style, backend.painter(style.network, style.weights, batch=size), size)
+        return cls(style, backend.painter(style.network, style.weights, batch=size), size, controls, mask)
 
     def paint(self, jobs: Iterable[Job], watch: Watch = lambda *_: None) -> Iterator[Result]:
         """Paint one file after another. One that fails becomes a result with an ``error``; the rest goes on."""
@@ -87,13 +99,17 @@ class Studio:
 
     def _picture(self, job: Job, watch: Watch) -> Result:
         picture = read_picture(job.source)
-        height, width = picture.rgb.shape[:2]
-        self._check_size(job.source, height, width)
-        (painted,) = paint_stream(self.painter, [picture.rgb], 1)
+        before = picture.rgb.shape[1], picture.rgb.shape[0]
+        width, height = self._size_of(job.source, *before)
+        rgb = resize(picture.rgb, width, height)
+        alpha = None if picture.alpha is None else resize(picture.alpha, width, height)
+        with self.mask.for_picture(width, height) if self.mask is not None else nullcontext() as masks:
+            (painted,) = self._painted([rgb], masks, 1)
         make_folder(job.target.parent)
-        notes = write_picture(job.target, Picture(painted, picture.alpha))
+        notes = write_picture(job.target, Picture(painted, alpha))
         watch(job, 1, 1)
-        return Result(job, 1, width, height, notes=(*picture.notes, *notes))
+        said = (*_resized(before, (width, height)), *(masks.notes() if masks is not None else ()))
+        return Result(job, 1, width, height, notes=(*picture.notes, *said, *notes))
 
     def _video(self, job: Job, watch: Watch) -> Result:
         clock: deque[tuple[int, int]] = deque()
@@ -104,27 +120,47 @@ class Studio:
             for frame in reader.frames():
                 decoded += 1
                 clock.append((frame.pts, frame.duration))
-                yield frame.image
+                yield resize(frame.image, width, height)
 
         with VideoReader(job.source) as reader:
-            info = reader.info
-            self._check_size(job.source, info.height, info.width)
+            before = reader.info.width, reader.info.height
+            width, height = self._size_of(job.source, *before)
+            info = replace(reader.info, width=width, height=height, aspect=pixel_aspect(reader.info.aspect, before, (width, height)))
             make_folder(job.target.parent)
-            with writing_video(job.target, info, sound=job.source) as writer:
-                stream = paint_stream(self.painter, images(reader), self.batch)
+            with (
+                self.mask.for_video(width, height, info.rate) if self.mask is not None else nullcontext() as masks,
+                writing_video(job.target, info, sound=job.source) as writer,
+            ):
+                stream = self._painted(images(reader), masks, self.batch)
                 with write_behind(writer.write, 2 * self.batch) as put, closing(stream) as painted:
                     for count, image in enumerate(painted, 1):
                         put(VideoFrame(image, *clock.popleft()))
                         watch(job, count, info.frames)
                 if writer.written != decoded:
                     raise RunError(f"{decoded} frames were read and {writer.written} written", where=str(job.source))
-            return Result(job, writer.written, info.width, info.height, notes=(*reader.notes(), *writer.notes))
+            said = [*_resized(before, (width, height)), *(masks.notes() if masks is not None else ())]
+            if info.aspect != reader.info.aspect and info.aspect is not None:
+                said.append(f"its pixels are {info.aspect.numerator}:{info.aspect.denominator}, so that it is shown in the old proportions")
+            return Result(job, writer.written, width, height, notes=(*reader.notes(), *said, *writer.notes))
 
-    def _check_size(self, source: Path, height: int, width: int) -> None:
+    def _painted(self, frames: Iterable[Array], masks: MaskStream | None, batch: int) -> Generator[Array, None, None]:
+        if not self.controls.needs_source:
+            return paint_stream(self.painter, frames, batch)
+        return retouched(lambda sources: paint_stream(self.painter, sources, batch), frames, self.controls, masks)
+
+    def _size_of(self, source: Path, width: int, height: int) -> tuple[int, int]:
+        """The size to paint at; an :class:`EngineError` where the network cannot."""
+        if self.controls.size is not None:
+            width, height = self.controls.size.of(width, height)
         try:
             check_size(self.style.network, height, width)
         except EngineError as error:
             raise EngineError(error.problem, where=str(source), allowed=error.allowed, remedy=error.remedy) from None
+        return width, height
+
+
+def _resized(before: tuple[int, int], after: tuple[int, int]) -> tuple[str, ...]:
+    return () if before == after else (f"resized from {before[0]}x{before[1]} to {after[0]}x{after[1]}",)
 
 
 def make_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from engine import places
+from engine.controls import check_strength, retouch
 from engine.errors import EngineError
 from engine.faults import unknown
 from engine.files import replacing
@@ -60,13 +61,41 @@ class Style:
     weights: Mapping[str, Array]
     """Float32, by full name; convolutions (out, in, k, k)."""
 
-    def paint(self, image: Array, *, backend: str = "auto", device: str = "auto", precision: str = "auto") -> Array:
-        """Paint a picture, uint8 RGB (h, w, 3), any size from 5 pixels a side; the same size comes back.
+    def paint(
+        self,
+        image: Array,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        mask: Array | None = None,
+        backend: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Array:
+        """Paint a picture; for many use ``engine infer``, which keeps the backend and overlaps reading, painting and writing.
 
-        For many pictures use ``engine infer``, which keeps the backend and overlaps reading, painting and writing.
+        Args:
+            image: uint8 RGB (h, w, 3), sides of 5 pixels and more.
+            strength: From 0, the picture exactly, to 1, the painting exactly.
+            preserve_color: Luma from the painting, chroma from the picture.
+            mask: uint8 (h, w): painted where it is 255, the picture where it is 0.
+            backend: A backend's name; auto is the fastest that is installed.
+            device: auto, cpu, gpu[:n] or ascend[:n].
+            precision: auto, float32, bfloat16 or float16.
+
+        Returns:
+            uint8 RGB (h, w, 3), a new array.
+
+        Raises:
+            EngineError: An argument is not as it should be, or the backend cannot run.
         """
+        check_strength(strength)
+        if mask is not None and (mask.shape != image.shape[:2] or mask.dtype != np.uint8):
+            raise EngineError(f"the mask is {mask.dtype} {mask.shape}", allowed=f"uint8 {image.shape[:2]}")
         chosen = load_plugins().make_backend(backend, device=device, precision=precision)
-        return paint_image(chosen, self.network, self.weights, image)
+        painted = paint_image(chosen, self.network, self.weights, image)
+        mixed = retouch(image, painted, strength=strength, preserve_color=preserve_color, mask=mask)
+        return mixed.copy() if mixed is image else mixed
 
     def description(self) -> dict[str, str]:
         """The network and what the style says about itself, as texts that a file carries beside the weights."""

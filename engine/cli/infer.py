@@ -18,8 +18,11 @@ from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from engine.infer import Result
+    from engine.sizes import Size
 
 DEFAULT_STYLE = "reconet_candy"
+LOOK = "Look"
+"""The panel of options that change what is painted."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +39,20 @@ def infer(
     device: Annotated[str, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="Frames painted together.", show_default="1 on a CPU, else 4")] = None,
+    strength: Annotated[
+        float, typer.Option(metavar="0..1", help="Mix with the input: 0 is the input, 1 the painting.", rich_help_panel=LOOK)
+    ] = 1.0,
+    preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the input's colours.", rich_help_panel=LOOK)] = False,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH|N", help="Paint and write at this size; N is the longer side.", rich_help_panel=LOOK)
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="N", help="Make the longer side at most N; nothing is enlarged.", rich_help_panel=LOOK)
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A picture or a video: paint where it is white, keep black.", rich_help_panel=LOOK),
+    ] = None,
     plugin: PluginFiles = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -46,6 +63,7 @@ def infer(
     The output is INPUT.STYLE.EXT beside the input unless -o says otherwise; a video keeps its size, frames, timestamps and sound.
     """
     from engine.cli.painting_progress import PaintingProgress
+    from engine.controls import Controls
     from engine.infer import Studio
     from engine.jobs import file_word, plan
     from engine.style import load_style
@@ -54,6 +72,7 @@ def infer(
         raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
     if output == "-" and sys.stdout.isatty():
         raise EngineError("a terminal shows no picture or video", where="-o", remedy="Send it on (`-o - > out.png`), or give a file to -o.")
+    controls = Controls(strength, preserve_color, _size(size, max_size), mask)
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
     chosen = load_style(style or DEFAULT_STYLE)
     with tempfile.TemporaryDirectory() if output == "-" else nullcontext() as folder:
@@ -67,19 +86,34 @@ def infer(
         about = {key: used.describe()[key] for key in ("device", "precision")}
         about = {"backend": used.name, **about, "style": chosen.info.name}
         with PaintingProgress(quiet) as progress:
-            progress.say(", ".join(f"{key} {value}" for key, value in about.items()))
+            progress.say(", ".join([*(f"{key} {value}" for key, value in about.items()), *controls.said()]))
             for path in work.skipped:
                 progress.say(f"{path}: skipped, no picture")
             results: list[Result] = []
-            for result in Studio.open(chosen, used, batch).paint(work.jobs, progress.watch):
+            for result in Studio.open(chosen, used, batch, controls).paint(work.jobs, progress.watch):
                 results.append(result)
                 progress.finished(result)
         if folder and results[0].error is None:
             with results[0].job.target.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
     if as_json:
-        done = [result.to_json() | about for result in results if result.error is None]
+        done = [result.to_json() | about | {"controls": controls.to_json()} for result in results if result.error is None]
         failed = [result.to_json() for result in results if result.error is not None]
         print(json.dumps({"outputs": done, "failed": failed, "skipped": [str(path) for path in work.skipped]}, indent=2))
     if codes := [result.error.exit_code for result in results if result.error is not None]:
         raise typer.Exit(max(codes))
+
+
+def _size(size: str | None, max_size: str | None) -> Size | None:
+    from engine.sizes import Size, parse_size
+
+    if size is not None and max_size is not None:
+        raise EngineError("--size and --max-size exclude each other", where="--max-size", remedy="Give one of them.")
+    if size is not None:
+        return parse_size(size, "--size")
+    if max_size is None:
+        return None
+    asked = parse_size(max_size, "--max-size")
+    if asked.height is not None:
+        raise EngineError(f"{max_size!r} is no longest side", where="--max-size", allowed="a number of pixels such as 1280")
+    return Size(asked.width, at_most=True)
