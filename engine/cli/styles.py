@@ -8,17 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli import styles_exchange
+from engine.cli import styles_exchange, styles_sheet
 from engine.cli.options import Json, printable
 from engine.errors import EngineError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    styles = typer.Typer(help="List and describe trained styles, import and export them.")
+    styles = typer.Typer(help="List and describe trained styles, show them side by side, import and export them.")
     styles.callback(invoke_without_command=True)(list_styles)
     styles.command("info")(describe_style)
     styles_exchange.register(styles)
+    styles_sheet.register(styles)
     app.add_typer(styles, name="styles")
 
 
