@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from engine.blending import paint_blend
 from engine.contracts.backend import Backend, Painter
 from engine.controls import Controls, retouched
 from engine.errors import EngineError, RunError
@@ -58,18 +59,28 @@ class Result:
 
 @dataclass(frozen=True)
 class Studio:
-    """A style on a backend, ready to paint."""
+    """A style, or a blend of several, on a backend and ready to paint."""
 
-    style: Style
-    painter: Painter
+    styles: tuple[Style, ...]
+    shares: tuple[float, ...]
+    """Of each style in what is written; they add up to 1."""
+    painters: tuple[Painter, ...]
     batch: int
     controls: Controls = field(default_factory=Controls)
     mask: Mask | None = None
     """The file that ``controls`` names."""
 
     @classmethod
-    def open(cls, style: Style, backend: Backend, batch: int | None = None, controls: Controls | None = None) -> Studio:
-        """Put the style on the backend; without ``batch`` four frames at a time on an accelerator and one on a CPU.
+    def open(
+        cls,
+        style: Style | Sequence[tuple[Style, float]],
+        backend: Backend,
+        batch: int | None = None,
+        controls: Controls | None = None,
+    ) -> Studio:
+        """Put a style on the backend, or several with their shares.
+
+        Without ``batch`` four frames at a time on an accelerator and one on a CPU.
 
         Raises:
             EngineError: The mask cannot be read, or the backend cannot run.
@@ -77,7 +88,9 @@ class Studio:
         controls = controls or Controls()
         mask = Mask.open(controls.mask) if controls.mask is not None else None
         size = batch if batch is not None else (1 if backend.describe()["device"].startswith("cpu") else 4)
-        return cls(style, backend.painter(style.network, style.weights, batch=size), size, controls, mask)
+        styles, shares = zip(*([(style, 1.0)] if isinstance(style, Style) else style), strict=True)
+        painters = tuple(backend.painter(one.network, one.weights, batch=size) for one in styles)
+        return cls(styles, shares, painters, size, controls, mask)
 
     def paint(self, jobs: Iterable[Job], watch: Watch = lambda *_: None) -> Iterator[Result]:
         """Paint one file after another. One that fails becomes a result with an ``error``; the rest goes on."""
@@ -144,16 +157,20 @@ class Studio:
             return Result(job, writer.written, width, height, notes=(*reader.notes(), *said, *writer.notes))
 
     def _painted(self, frames: Iterable[Array], masks: MaskStream | None, batch: int) -> Generator[Array, None, None]:
-        if not self.controls.needs_source:
-            return paint_stream(self.painter, frames, batch)
-        return retouched(lambda sources: paint_stream(self.painter, sources, batch), frames, self.controls, masks)
+        def paint(sources: Iterable[Array]) -> Generator[Array, None, None]:
+            if len(self.painters) == 1:
+                return paint_stream(self.painters[0], sources, batch)
+            return paint_blend(self.painters, self.shares, sources, batch)
+
+        return retouched(paint, frames, self.controls, masks) if self.controls.needs_source else paint(frames)
 
     def _size_of(self, source: Path, width: int, height: int) -> tuple[int, int]:
         """The size to paint at; an :class:`EngineError` where the network cannot."""
         if self.controls.size is not None:
             width, height = self.controls.size.of(width, height)
         try:
-            check_size(self.style.network, height, width)
+            for style in self.styles:
+                check_size(style.network, height, width)
         except EngineError as error:
             raise EngineError(error.problem, where=str(source), allowed=error.allowed, remedy=error.remedy) from None
         return width, height

@@ -35,6 +35,9 @@ def infer(
     inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT]...", help="Pictures, folders of pictures, videos.")] = None,
     output: Annotated[str | None, typer.Option("-o", "--output", help="A file, a folder for several inputs, or - for stdout.")] = None,
     style: Annotated[str | None, typer.Option(help="A style's name or file.", show_default=DEFAULT_STYLE)] = None,
+    blend: Annotated[
+        str | None, typer.Option(metavar="A:0.7,B:0.3", help="Several styles, mixed by their weights.", rich_help_panel=LOOK)
+    ] = None,
     backend: Annotated[str, typer.Option(help="What computes; auto is the fastest that is installed.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
@@ -74,19 +77,22 @@ def infer(
         raise EngineError("a terminal shows no picture or video", where="-o", remedy="Send it on (`-o - > out.png`), or give a file to -o.")
     controls = Controls(strength, preserve_color, _size(size, max_size), mask)
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
-    chosen = load_style(style or DEFAULT_STYLE)
+    shares = _shares(style, blend)
+    chosen = [(load_style(name), share) for name, share in shares.items()]
+    word = "+".join(one.info.name for one, _ in chosen)
     with tempfile.TemporaryDirectory() if output == "-" else nullcontext() as folder:
         target = f"{folder}/" if folder else output
         if not inputs:
-            inputs, target = [places.shipped() / "sample.mp4"], target or f"sample.{file_word(chosen.info.name)}.mp4"
-        work = plan(inputs, target, chosen.info.name, overwrite=overwrite)
+            inputs, target = [places.shipped() / "sample.mp4"], target or f"sample.{file_word(word)}.mp4"
+        work = plan(inputs, target, word, overwrite=overwrite)
         if folder and len(work.jobs) != 1:
             raise EngineError(f"-o - takes one picture or video, not {len(work.jobs)}", where="-o", remedy="Give a folder to -o.")
         used = host.make_backend(backend, device=device, precision=precision)
         about = {key: used.describe()[key] for key in ("device", "precision")}
-        about = {"backend": used.name, **about, "style": chosen.info.name}
+        about = {"backend": used.name, **about, "style": word}
+        said = ["blend " + " + ".join(f"{share:.3g} {name}" for name, share in shares.items())] if blend is not None else []
         with PaintingProgress(quiet) as progress:
-            progress.say(", ".join([*(f"{key} {value}" for key, value in about.items()), *controls.said()]))
+            progress.say(", ".join([*(f"{key} {value}" for key, value in about.items()), *controls.said(), *said]))
             for path in work.skipped:
                 progress.say(f"{path}: skipped, no picture")
             results: list[Result] = []
@@ -97,11 +103,29 @@ def infer(
             with results[0].job.target.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
     if as_json:
-        done = [result.to_json() | about | {"controls": controls.to_json()} for result in results if result.error is None]
+        applied = controls.to_json() | {"blend": shares if blend is not None else None}
+        done = [result.to_json() | about | {"controls": applied} for result in results if result.error is None]
         failed = [result.to_json() for result in results if result.error is not None]
         print(json.dumps({"outputs": done, "failed": failed, "skipped": [str(path) for path in work.skipped]}, indent=2))
     if codes := [result.error.exit_code for result in results if result.error is not None]:
         raise typer.Exit(max(codes))
+
+
+def _shares(style: str | None, blend: str | None) -> dict[str, float]:
+    """The styles to paint with, as they were called, and the share of each."""
+    from engine.blending import parse_blend
+    from engine.style import find_style
+
+    if blend is None:
+        return {style or DEFAULT_STYLE: 1.0}
+    if style is not None:
+        raise EngineError("--blend and --style exclude each other", where="--blend", remedy="Give one of them.")
+    shares = dict(parse_blend(blend))
+    files: dict[Path, str] = {}
+    for name in shares:
+        if (other := files.setdefault(find_style(name).resolve(), name)) != name:
+            raise EngineError(f"{other!r} and {name!r} are the same style", where="--blend", remedy="Name it once.")
+    return shares
 
 
 def _size(size: str | None, max_size: str | None) -> Size | None:
