@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import repeat
@@ -18,6 +18,9 @@ from engine.sizes import Size
 
 LUMA = (0.2126, 0.7152, 0.0722)
 """Of R', G', B' in Y': ITU-R BT.709, whose primaries are those of sRGB."""
+
+BAND = 2**15
+"""Pixels that are mixed at a time."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +85,19 @@ def retouch(source: Array, painted: Array, *, strength: float = 1.0, preserve_co
     """
     if strength == 0:
         return source
-    if preserve_color:
-        painted = recolour(source, painted)
     if strength == 1 and mask is None:
-        return painted
-    weight: Any = np.float32(strength)
-    if mask is not None:
-        steps = np.arange(256, dtype=np.float32) / np.float32(255) * weight
-        weight = np.repeat(steps[mask], 3, axis=1).reshape(source.shape)
-    mixed = painted.astype(np.float32)
-    mixed -= source
-    mixed *= weight
-    mixed += source
-    return np.rint(mixed, out=mixed).astype(np.uint8)
+        return recolour(source, painted) if preserve_color else painted
+    steps = np.arange(256, dtype=np.float32) / np.float32(255) * np.float32(strength)
+    mixed = np.empty_like(source)
+    for rows in _bands(source):
+        whole = recolour(source[rows], painted[rows]) if preserve_color else painted[rows]
+        weight = steps[255] if mask is None else np.repeat(steps[mask[rows]], 3, axis=1).reshape(whole.shape)
+        band = whole.astype(np.float32)
+        band -= source[rows]
+        band *= weight
+        band += source[rows]
+        mixed[rows] = np.rint(band, out=band)
+    return mixed
 
 
 def recolour(source: Array, painted: Array) -> Array:
@@ -113,27 +116,51 @@ def recolour(source: Array, painted: Array) -> Array:
     Returns:
         uint8 RGB (h, w, 3), new; within half a grey level of the painting's luma.
     """
-    target = np.clip(luma(painted), 0, 255)
-    change = target - np.clip(luma(source), 0, 255)
-    planes = np.ascontiguousarray(source.transpose(2, 0, 1)) + change  # (3, h, w)
-    lowest, highest = planes.min(0), planes.max(0)
-    outside = (lowest < 0) | (highest > 255)
-    if outside.any():
-        low, high, grey = lowest[outside], highest[outside], target[outside]
-        above, below = np.ones_like(grey), np.ones_like(grey)
-        np.divide(255 - grey, high - grey, out=above, where=high > 255)
-        np.divide(grey, grey - low, out=below, where=low < 0)
-        planes[:, outside] = grey + np.minimum(above, below) * (planes[:, outside] - grey)
-    rounded = np.clip(np.rint(planes, out=planes), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(rounded.transpose(1, 2, 0))
+    made = np.empty_like(source)
+    for rows in _bands(source):
+        grey = np.clip(luma(painted[rows]), 0, 255)
+        change = grey - np.clip(luma(source[rows]), 0, 255)
+        planes = [plane + change for plane in _planes(source[rows])]
+        lowest, highest = (extreme(extreme(planes[0], planes[1]), planes[2]) for extreme in (np.minimum, np.maximum))
+        if lowest.min() < 0 or highest.max() > 255:
+            _into_gamut(planes, grey, lowest, highest)
+        for k, plane in enumerate(planes):
+            made[rows, :, k] = np.rint(plane, out=plane)
+    return made
 
 
 def luma(rgb: Array) -> Array:
     """Y' of BT.709, float32 (h, w), of uint8 R'G'B' (h, w, 3)."""
-    red, green, blue = (np.multiply(rgb[..., k], np.float32(LUMA[k]), dtype=np.float32) for k in range(3))
+    red, green, blue = (np.multiply(plane, np.float32(share), dtype=np.float32) for plane, share in zip(_planes(rgb), LUMA, strict=True))
     red += green
     red += blue
     return red
+
+
+def _into_gamut(planes: Sequence[Array], grey: Array, lowest: Array, highest: Array) -> None:
+    """Move what is below 0 or above 255 towards its grey in place, all three planes by the same share."""
+    outside = np.flatnonzero((lowest < 0) | (highest > 255))
+    low, high, middle = (x.ravel()[outside] for x in (lowest, highest, grey))
+    above, below = np.ones_like(middle), np.ones_like(middle)
+    np.divide(255 - middle, high - middle, out=above, where=high > 255)
+    np.divide(middle, middle - low, out=below, where=low < 0)
+    share = np.minimum(above, below)
+    for plane in planes:
+        flat = plane.reshape(-1)
+        flat[outside] = middle + share * (flat[outside] - middle)
+
+
+def _planes(rgb: Array) -> Sequence[Array]:
+    import cv2
+
+    return cv2.split(np.ascontiguousarray(rgb))
+
+
+def _bands(picture: Array) -> Iterator[slice]:
+    # Bands that stay in the processor's cache are several times faster than whole pictures.
+    height, width = picture.shape[:2]
+    step = max(1, BAND // width)
+    return (slice(top, top + step) for top in range(0, height, step))
 
 
 def retouched(

@@ -75,6 +75,16 @@ def test_colours_are_the_sources_and_the_luma_is_the_paintings(source: Array, pa
     assert np.abs(now - share[..., None] * was).max() <= 2 * SMALL  # the same hue angle, less of it at most
 
 
+def test_bands_of_rows_leave_no_trace() -> None:
+    source, painted = np.random.default_rng(1).integers(0, 256, (2, 103, 1000, 3), np.uint8)
+    mask = np.random.default_rng(2).integers(0, 256, (103, 1000), np.uint8)
+    whole = retouch(source, painted, strength=0.7, preserve_color=True, mask=mask)
+    parts = [
+        retouch(source[k : k + 1], painted[k : k + 1], strength=0.7, preserve_color=True, mask=mask[k : k + 1]) for k in range(len(source))
+    ]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
 @given(PICTURES)
 def test_recolouring_a_picture_with_itself_changes_nothing(picture: Array) -> None:
     np.testing.assert_array_equal(recolour(picture, picture), picture)
@@ -243,6 +253,7 @@ def test_a_resized_video_keeps_its_proportions_on_screen(folder: Path, run: Call
         (("--mask", "words.mp4"), "words.mp4: this is"),
         (("--mask", "words.png"), "words.png: this is no picture"),
         (("--mask", "clip.mp4"), "clip.mp4: this mask is a video, and what is painted is a picture"),
+        (("--mask", "half.png", "-o", "half.png", "--overwrite"), "half.png: this output is the mask"),
         (("--size", "4x4"), "photo.png: a picture of 4x4 is too small to paint; allowed: sides of 5 pixels and more"),
         (("--size", "big"), "--size: 'big' is no size; allowed: WxH such as 640x360"),
         (("--size", "99999x8"), "--size 99999x8: a side of 99999 pixels; allowed: 1 to 16384"),
@@ -265,6 +276,10 @@ def test_a_style_paints_with_controls_in_python(folder: Path) -> None:
     style, photo, mask = load_style(folder / "neg.safetensors"), drawn(1, 9, 12)[0], np.full((9, 12), 80, np.uint8)
     found = style.paint(photo, strength=0.5, preserve_color=True, mask=mask, backend=BACKENDS[0], precision="float32")
     np.testing.assert_array_equal(found, retouch(photo, 255 - photo, strength=0.5, preserve_color=True, mask=mask))
+    turned = photo[::-1, ::-1, ::-1]
+    np.testing.assert_array_equal(
+        style.paint(turned, preserve_color=True, backend=BACKENDS[0], precision="float32"), recolour(turned.copy(), 255 - turned)
+    )
     same = style.paint(photo, strength=0, backend=BACKENDS[0])
     assert same is not photo
     np.testing.assert_array_equal(same, photo)

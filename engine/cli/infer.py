@@ -87,6 +87,8 @@ def infer(
         work = plan(inputs, target, word, overwrite=overwrite)
         if folder and len(work.jobs) != 1:
             raise EngineError(f"-o - takes one picture or video, not {len(work.jobs)}", where="-o", remedy="Give a folder to -o.")
+        if mask is not None and mask.resolve() in [job.target.resolve() for job in work.jobs]:
+            raise EngineError("this output is the mask", where=str(mask), remedy="Give another -o.")
         used = host.make_backend(backend, device=device, precision=precision)
         about = {key: used.describe()[key] for key in ("device", "precision")}
         about = {"backend": used.name, **about, "style": word}
