@@ -140,6 +140,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
         "engine",
         "engine_mindspore",
         "engine_onnx",
+        "engine_openvino",
         "engine_torch",
         "engine_losses",
         "engine_datasets",

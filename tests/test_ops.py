@@ -25,7 +25,7 @@ def test_torch_is_among_the_backends() -> None:
 
 @pytest.mark.skipif("CI" not in os.environ, reason="a machine of one's own may have fewer")
 def test_ci_has_every_backend() -> None:
-    assert {"torch", "mindspore", "onnx"} <= set(BACKENDS)
+    assert {"torch", "mindspore", "onnx", "openvino"} <= set(BACKENDS)
 
 
 def test_every_operator_has_cases() -> None:

@@ -1,0 +1,56 @@
+"""Painting with OpenVINO: a picture by all threads together, the frames of a video side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import chain, islice
+
+import numpy as np
+
+from engine import Array, DType, NativeLayers, Network
+from engine_openvino.model import image_model, picture_model
+from engine_openvino.ops import OpenVinoOps
+from engine_openvino.session import MOST_STREAMS, Session, cores
+
+
+class OpenVinoPainter:
+    """See :class:`engine.Painter`. A graph is compiled when it is first used, once for all sizes.
+
+    Frames are computed one by one whatever batches they come in, so that a frame does not depend on those beside it: in bfloat16
+    OpenVINO chooses another kernel for another size of batch, and the two may differ by 4 grey levels.
+    """
+
+    def __init__(self, ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], precision: DType, native: NativeLayers) -> None:
+        self._parts = (ops, network, weights, native)
+        self._network, self._precision = network, precision
+
+    def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
+        checked = self._checked(batches)
+        first = list(islice(checked, 2))
+        alone = len(first) == 1 and len(first[0]) == 1
+        yield from (self._picture if alone else self._video).stream(chain(first, checked))
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        arrays = [np.ascontiguousarray(inputs[name], np.float32) for name in self._network.inputs]
+        for x in arrays:
+            self._network.shapes(*x.shape[2:])
+        return dict(zip(self._network.outputs, self._images.run(arrays), strict=True))
+
+    def _checked(self, batches: Iterator[Array]) -> Iterator[Array]:
+        for frames in batches:
+            self._network.shapes(*frames.shape[1:3])
+            yield frames
+
+    @cached_property
+    def _picture(self) -> Session:
+        return Session(picture_model(*self._parts), threads=cores(), precision=self._precision)
+
+    @cached_property
+    def _video(self) -> Session:
+        streams = min(cores(), MOST_STREAMS)
+        return Session(picture_model(*self._parts), threads=cores(), streams=streams, precision=self._precision)
+
+    @cached_property
+    def _images(self) -> Session:
+        return Session(image_model(*self._parts), threads=cores())
