@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from media import audio_packets, drawn, identity_network, shown, write_clip
 
 from engine import Array, EngineError, Picture, VideoReader, read_picture, write_picture
 from engine.cli import main
-from engine.controls import LUMA, Controls, luma, recolour, retouch
+from engine.controls import LUMA, Controls, luma, recolour, retouch, retouched
+from engine.painting import paint_stream
 from engine.sizes import Size, parse_size, pixel_aspect, resize
 from engine.style import Style, StyleInfo, load_style
 
@@ -83,6 +84,38 @@ def test_bands_of_rows_leave_no_trace() -> None:
         retouch(source[k : k + 1], painted[k : k + 1], strength=0.7, preserve_color=True, mask=mask[k : k + 1]) for k in range(len(source))
     ]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+class Inverting:
+    """A painter that inverts, and reads two batches before it gives one back."""
+
+    def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
+        waiting: list[Array] = []
+        for batch in batches:
+            waiting.append(255 - batch)
+            if len(waiting) > 2:
+                yield waiting.pop(0)
+        yield from waiting
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_stream_mixes_each_frame_with_its_own_source_and_keeps_few(batch: int) -> None:
+    made: list[int] = []
+
+    def frames() -> Iterator[Array]:
+        for k in range(100):
+            made.append(k)
+            yield np.full((6, 7, 3), k, np.uint8)
+
+    masks = (np.full((6, 7), 255 * (k % 2), np.uint8) for k in range(100))
+    stream = retouched(lambda sources: paint_stream(Inverting(), sources, batch), frames(), Controls(0.5), masks)
+    for k, image in enumerate(stream):
+        assert (image == (round(k + 0.5 * (255 - 2 * k)) if k % 2 else k)).all()
+        assert len(made) <= k + 1 + 7 * batch
+    assert len(made) == 100
 
 
 @given(PICTURES)
