@@ -1,8 +1,9 @@
 """What README.md says is done, top to bottom in one folder, and what the documents name exists.
 
-The folder holds ``photo.jpg``, ``holiday.mp4``, ``clips/`` and ``recipes/``. Of a ``bash`` block every line that begins with ``engine``
-is run by bash; ``engine train`` gets ``--set steps=4`` appended and is otherwise run as it stands. A ``python`` block is executed, and
-one that stands under ``<!-- file: NAME -->`` is written to that file instead. Under ``<!-- not run: REASON -->`` nothing is run.
+The folder holds ``photo.jpg``, ``sky.png``, ``holiday.mp4``, ``clips/`` and ``recipes/``. Of a ``bash`` block every line that begins
+with ``engine`` is run by bash; ``engine train`` gets ``--set steps=4`` appended and is otherwise run as it stands. A ``python`` block is
+executed, and one that stands under ``<!-- file: NAME -->`` is written to that file instead. Under ``<!-- not run: REASON -->`` nothing is
+run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from media import drawn, write_clip
@@ -100,6 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader is supposed to have."""
     folder = tmp_path_factory.mktemp("readme")
     write_picture(folder / "photo.jpg", Picture(drawn(1, 120, 180)[0]))
+    write_picture(folder / "sky.png", Picture(np.repeat(np.linspace(255, 0, 120).astype(np.uint8), 180 * 3).reshape(120, 180, 3)))
     write_clip(folder / "holiday.mp4", drawn(6, 72, 96), seconds=0.24)
     moving = load_plugins().make_dataset("moving_layers", {"width": 256, "height": 192, "frames": 6, "noise": 0})
     (folder / "clips").mkdir()
