@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pluggy
 from pydantic import ValidationError
 
+from engine.cards import has_card
 from engine.components import Component
 from engine.contracts import KINDS
 from engine.contracts.backend import Backend
@@ -177,13 +178,15 @@ class PluginHost:
     def pick_backend(self, device: str = "auto", *, training: bool = False) -> str:
         """What ``auto`` means here: of the installed backends that serve the device, and train if asked to, that of the highest priority.
 
+        Where the device is ``auto`` too and the machine has a card, those that serve cards come before those that serve none.
         An :class:`EngineError` where there is none, with the commands that install one.
         """
         kind = device.partition(":")[0]
         classes = [self.backend_class(name) for name in self.names("backend")]
         fitting = [cls for cls in classes if kind in ("auto", *cls.devices) and (cls.trains or not training)]
         if installed := [cls for cls in fitting if is_installed(cls)]:
-            return max(installed, key=lambda cls: cls.priority).name
+            cards = kind == "auto" and has_card()
+            return max(installed, key=lambda cls: (cards and cls.devices != ("cpu",), cls.priority)).name
         work = ("trains" if training else "paints") + (f" on the device {device!r}" if kind != "auto" else "")
         problem = f"no installed backend {work}" if any(map(is_installed, classes)) else "no backend is installed"
         commands = [f"Install one of them: {' | '.join(cls.install for cls in fitting if cls.install)}"] if fitting else []

@@ -1,10 +1,12 @@
 """Which backend does the work: the one that is named, or the best of those that are installed and can."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from plugin_site import Site, record
 
+from engine.cards import has_card
 from engine.errors import EngineError
 from engine.plugins import PluginHost, load_plugins
 
@@ -65,8 +67,9 @@ def test_without_any_framework_the_commands_are_named(site: Site) -> None:
 
 
 @pytest.fixture
-def shop(site: Site) -> PluginHost:
-    """A backend that trains, and two faster ones that only paint, one of them on cards alone."""
+def shop(site: Site, monkeypatch: pytest.MonkeyPatch) -> PluginHost:
+    """A backend that trains, and two faster ones that only paint, one of them on cards alone; on a machine without a card."""
+    monkeypatch.setattr("engine.plugins.has_card", lambda: False)
     backends(site, ("trainer", "json", 1))
     backends(site, ("swift", "json", 5), ("absent", "no_such_framework", 9), more=PAINTS.format(devices='("cpu",)'))
     return backends(site, ("card", "json", 3), more=PAINTS.format(devices='("gpu", "ascend")'))
@@ -86,6 +89,24 @@ def shop(site: Site) -> PluginHost:
 def test_auto_takes_what_can_do_the_work(shop: PluginHost, device: str, training: bool, picked: str) -> None:
     assert shop.pick_backend(device, training=training) == picked
     assert shop.make_backend(device=device, training=training).device == device
+
+
+def test_auto_serves_the_card_where_there_is_one(shop: PluginHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.plugins.has_card", lambda: True)
+    assert shop.pick_backend() == "card"
+    assert shop.pick_backend("cpu") == "swift"
+    assert shop.pick_backend(training=True) == "trainer"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what /dev shows")
+def test_a_card_is_seen_by_what_its_driver_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "nvidiactl").touch()
+    assert not has_card(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert has_card(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not has_card(tmp_path)
 
 
 def test_what_no_backend_can_do_is_said(shop: PluginHost) -> None:

@@ -84,7 +84,10 @@ class Backend(Component):
     install: ClassVar[str] = ""
     """The command that installs it."""
     priority: ClassVar[int] = 0
-    """``auto`` takes, of the installed backends that can do the work, the one of the highest number."""
+    """``auto`` takes, of the installed backends that can do the work, the one of the highest number.
+
+    Where the machine has a card and no device was named, those that serve cards come first.
+    """
     trains: ClassVar[bool] = True
     """Whether it has :meth:`trainer` and :meth:`gradient`; other backends only paint."""
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
