@@ -61,7 +61,8 @@ class OpenVinoBackend(Backend):
 
         there = [name for name, word in _CAPABILITIES.items() if word in capabilities()]
         if self.precision == "auto":
-            # OpenVINO lists BF16 for AVX512_BF16 too, and knows no word for AMX: the tiles are what makes it several times as fast.
+            # OpenVINO lists BF16 for AVX512_BF16 too, and knows no word for AMX. Without its tiles bfloat16 is twice as fast
+            # (AMD EPYC, 640x360, 16 wide: 195 ms a frame against 398) and up to 11 grey levels off: there it is for the user to choose.
             return "bfloat16" if "bfloat16" in there and _has_tiles() else "float32"
         if self.precision not in there:
             raise EngineError(
