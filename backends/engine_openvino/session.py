@@ -16,7 +16,7 @@ from engine import Array, DType, EngineError, RunError
 
 TELEMETRY = "openvino_telemetry"
 MOST_STREAMS = 4
-"""Frames computed at once, each with the memory of all its activations: 0.6 GB at 1920x1080, 16 wide, float32. Threads beyond share them."""
+"""Frames computed at once, each with memory for all activations: 0.6 GB at 1920x1080, 16 wide, float32. More threads share them."""
 
 
 def _import_quietly() -> ModuleType:
