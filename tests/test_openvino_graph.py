@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-if "CI" not in os.environ:
-    pytest.importorskip("openvino")
+if "CI" not in os.environ and find_spec("openvino") is None:  # importing it here would report it to its makers
+    pytest.skip("openvino is not installed", allow_module_level=True)
 
 from engine_openvino.graph import FLOATS, Value, cast, constant, free_input, node, vector
 from engine_openvino.layers import NATIVE
