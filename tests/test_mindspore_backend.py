@@ -71,7 +71,7 @@ def test_compiled_gradient_of_an_operator(case: OpCase) -> None:
 
 
 def test_every_operator_is_waited_for_while_it_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or threads that still compute corrupt memory: of a hundred training runs some five were aborted by the C library."""
+    """Or MindSpore's threads write to one tensor at once: now and then a training run ended with a crash in its first step."""
     waits: list[int] = []
     executor = tracing._pynative_executor
 
