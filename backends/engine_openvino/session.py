@@ -83,12 +83,12 @@ class Session:
     def stream(self, batches: Iterator[Array]) -> Generator[Array, None, None]:
         """What the one output is of the one input, image by image, and given back in the batches that they came in, in order."""
         free = [self._compiled.create_infer_request() for _ in range(self._streams)]
-        busy: deque[tuple[Any, Array]] = deque()  # in order; the second is where the result goes
+        busy: deque[tuple[Any, Array, Array]] = deque()  # in order: a request, what it reads, where the result goes
         made: deque[tuple[Array, int]] = deque()  # batches, and how many images were begun with them
         begun = 0
 
         def finish() -> None:
-            request, target = busy.popleft()
+            request, _, target = busy.popleft()
             free.append(request)
             _wait(request)
             target[...] = request.output_tensors[0].data
@@ -99,8 +99,9 @@ class Session:
                 for i in range(len(batch)):
                     if not free:
                         finish()
-                    _start(free[-1], [np.ascontiguousarray(batch[i : i + 1])])
-                    busy.append((free.pop(), result[i : i + 1]))
+                    image = np.ascontiguousarray(batch[i : i + 1])
+                    _start(free[-1], [image])
+                    busy.append((free.pop(), image, result[i : i + 1]))
                 begun += len(batch)
                 made.append((result, begun))
                 while made and made[0][1] <= begun - len(busy):
@@ -110,14 +111,14 @@ class Session:
                     finish()
                 yield made.popleft()[0]
         finally:
-            for request, _ in busy:
+            for request, *_ in busy:
                 request.cancel()
-            for request, _ in busy:
+            for request, *_ in busy:
                 _settle(request)
 
 
 def _start(request: Any, inputs: Sequence[Array]) -> None:
-    # The request keeps the tensor, and the tensor the array, until it is given another one.
+    # The memory is the array's, and nothing here keeps it: who starts a request holds its inputs until it has ended.
     for i, x in enumerate(inputs):
         request.set_input_tensor(i, ov.Tensor(x, shared_memory=True))
     request.start_async()
