@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from engine.contracts.backend import Backend, Painter
 from engine.errors import EngineError, RunError
 from engine.images import Picture, read_picture, write_picture
+from engine.interrupts import stop_between_steps
 from engine.jobs import Job, no_such_file
 from engine.ops import Array
 from engine.painting import check_size, paint_stream
@@ -106,7 +107,11 @@ class Studio:
                 clock.append((frame.pts, frame.duration))
                 yield frame.image
 
-        with VideoReader(job.source) as reader:
+        def go_on() -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+        with stop_between_steps() as stop, VideoReader(job.source) as reader:
             info = reader.info
             self._check_size(job.source, info.height, info.width)
             make_folder(job.target.parent)
@@ -116,6 +121,8 @@ class Studio:
                     for count, image in enumerate(painted, 1):
                         put(VideoFrame(image, *clock.popleft()))
                         watch(job, count, info.frames)
+                        go_on()
+                go_on()  # asked for during the last frame, or before the first of none
                 if writer.written != decoded:
                     raise RunError(f"{decoded} frames were read and {writer.written} written", where=str(job.source))
             return Result(job, writer.written, info.width, info.height, notes=(*reader.notes(), *writer.notes))
