@@ -15,6 +15,7 @@ from engine.contracts.backend import Backend, Painter
 from engine.controls import Controls, retouched
 from engine.errors import EngineError, RunError
 from engine.images import Picture, read_picture, write_picture
+from engine.interrupts import stop_between_steps
 from engine.jobs import Job, no_such_file
 from engine.masks import Mask, MaskStream
 from engine.ops import Array
@@ -135,7 +136,11 @@ class Studio:
                 clock.append((frame.pts, frame.duration))
                 yield resize(frame.image, width, height)
 
-        with VideoReader(job.source) as reader:
+        def go_on() -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+        with stop_between_steps() as stop, VideoReader(job.source) as reader:
             before = reader.info.width, reader.info.height
             width, height = self._size_of(job.source, *before)
             info = replace(reader.info, width=width, height=height, aspect=pixel_aspect(reader.info.aspect, before, (width, height)))
@@ -149,6 +154,8 @@ class Studio:
                     for count, image in enumerate(painted, 1):
                         put(VideoFrame(image, *clock.popleft()))
                         watch(job, count, info.frames)
+                        go_on()
+                go_on()  # asked for during the last frame, or before the first of none
                 if writer.written != decoded:
                     raise RunError(f"{decoded} frames were read and {writer.written} written", where=str(job.source))
             said = [*_resized(before, (width, height)), *(masks.notes() if masks is not None else ())]

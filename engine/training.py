@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 from engine import places
 from engine.augmentation import Augmented
@@ -18,6 +15,7 @@ from engine.contracts.dataset import Batch, Sample
 from engine.errors import EngineError, RunError
 from engine.files import replacing
 from engine.images import read_picture, resized
+from engine.interrupts import stop_between_steps
 from engine.layers import PadToMultiple
 from engine.loader import BadSamples, Batches, Loader, hold_out, stack
 from engine.mixture import Mixture
@@ -106,7 +104,7 @@ def run_recipe(
     with replacing(folder / RECIPE) as path:
         path.write_text(recipe.to_yaml(), encoding="utf-8")
     run.write_facts()
-    with _stopping_between_steps() as stop:
+    with stop_between_steps() as stop:
         return _loop(run, loader, description, stop)
 
 
@@ -262,24 +260,3 @@ def _save_style(run: Run, description: Mapping[str, str]) -> Path:
     path = run.folder / STYLE
     Style(info, run.plan.network, run.trainer.weights()).save(path)
     return path
-
-
-@contextmanager
-def _stopping_between_steps() -> Iterator[threading.Event]:
-    """Ctrl-C, and SIGTERM as a scheduler sends it, end the run after the step at work; a second one ends it at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
