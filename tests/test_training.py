@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from engine.recipe import load_recipe
 from engine.training import run_recipe
 
 ENGINE = Path(sys.executable).with_name("engine")
+ENVIRONMENT = dict(os.environ)
+"""Given to children whose weights are compared bit by bit: once MindSpore has run here, the C library's own environment, which they would
+inherit, says OMP_NUM_THREADS=1, and sums over one thread round in another way."""
 SLOW = """
 import time
 from engine import hookimpl
@@ -144,7 +148,7 @@ def test_kill_and_resume_gives_the_uninterrupted_weights(tmp_path: Path) -> None
     (tmp_path / "slow.py").write_text(SLOW)
     train(recipe, run_dir=tmp_path / "whole")
     command = [ENGINE, "train", recipe, "--run-dir", tmp_path / "cut", "--plugin", tmp_path / "slow.py", "-q"]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=ENVIRONMENT)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline and not _past(tmp_path / "cut" / "checkpoint.safetensors", 4):
         time.sleep(0.02)
@@ -165,7 +169,7 @@ def test_ctrl_c_and_sigterm_leave_a_checkpoint(tmp_path: Path, number: signal.Si
     recipe = write_tiny(tmp_path, checkpoint="{every: 1000}")
     (tmp_path / "slow.py").write_text(SLOW)
     command = [ENGINE, "train", recipe, "--run-dir", tmp_path / "run", "--plugin", tmp_path / "slow.py"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline and not (tmp_path / "run" / "previews" / "step_000005.png").exists():
         time.sleep(0.02)
