@@ -14,18 +14,16 @@ from engine.blending import paint_blend
 from engine.contracts.backend import Backend, Painter
 from engine.controls import Controls, retouched
 from engine.errors import EngineError, RunError
-from engine.images import Picture, read_picture, write_picture
 from engine.interrupts import stop_between_steps
 from engine.jobs import Job, no_such_file
 from engine.masks import Mask, MaskStream
+from engine.media import FrameReader, open_frames, open_picture, save_picture, writing_frames
 from engine.ops import Array
 from engine.painting import check_size, paint_stream
 from engine.sizes import pixel_aspect, resize
 from engine.streams import write_behind
 from engine.style import Style
 from engine.video import VideoFrame
-from engine.video_reading import VideoReader
-from engine.video_writing import writing_video
 
 Watch: TypeAlias = Callable[[Job, int, int | None], None]
 """Called with the job, the frames painted so far, and how many there will be where that is known."""
@@ -112,7 +110,7 @@ class Studio:
                 yield replace(done, seconds=time.perf_counter() - started, notes=(*job.notes, *done.notes))
 
     def _picture(self, job: Job, watch: Watch) -> Result:
-        picture = read_picture(job.source)
+        picture = open_picture(job)
         before = picture.rgb.shape[1], picture.rgb.shape[0]
         width, height = self._size_of(job.source, *before)
         rgb = resize(picture.rgb, width, height)
@@ -120,7 +118,7 @@ class Studio:
         with self.mask.for_picture(width, height) if self.mask is not None else nullcontext() as masks:
             (painted,) = self._painted([rgb], masks, 1)
         make_folder(job.target.parent)
-        notes = write_picture(job.target, Picture(painted, alpha))
+        notes = save_picture(job, replace(picture, rgb=painted, alpha=alpha))
         watch(job, 1, 1)
         said = (*_resized(before, (width, height)), *(masks.notes() if masks is not None else ()))
         return Result(job, 1, width, height, notes=(*picture.notes, *said, *notes))
@@ -129,7 +127,7 @@ class Studio:
         clock: deque[tuple[int, int]] = deque()
         decoded = 0
 
-        def images(reader: VideoReader) -> Iterator[Array]:
+        def images(reader: FrameReader) -> Iterator[Array]:
             nonlocal decoded
             for frame in reader.frames():
                 decoded += 1
@@ -140,14 +138,14 @@ class Studio:
             if stop.is_set():
                 raise KeyboardInterrupt
 
-        with stop_between_steps() as stop, VideoReader(job.source) as reader:
+        with stop_between_steps() as stop, open_frames(job, stop) as reader:
             before = reader.info.width, reader.info.height
             width, height = self._size_of(job.source, *before)
             info = replace(reader.info, width=width, height=height, aspect=pixel_aspect(reader.info.aspect, before, (width, height)))
             make_folder(job.target.parent)
             with (
                 self.mask.for_video(width, height, info.rate) if self.mask is not None else nullcontext() as masks,
-                writing_video(job.target, info, sound=job.source) as writer,
+                writing_frames(job, info, stop) as writer,
             ):
                 stream = self._painted(images(reader), masks, self.batch)
                 with write_behind(writer.write, 2 * self.batch) as put, closing(stream) as painted:
