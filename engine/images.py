@@ -10,6 +10,7 @@ import numpy as np
 from engine.errors import EngineError
 from engine.files import replacing
 from engine.ops import Array
+from engine.picture_metadata import read_metadata, with_profile
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
@@ -25,6 +26,8 @@ class Picture:
     """uint8 (h, w), 255 = opaque; None where the file has none."""
     notes: tuple[str, ...] = ()
     """What was lost on reading."""
+    profile: bytes | None = None
+    """The ICC profile that the values of ``rgb`` belong to; None = sRGB."""
 
 
 def read_picture(path: Path) -> Picture:
@@ -35,30 +38,51 @@ def read_picture(path: Path) -> Picture:
     Raises:
         EngineError: The file is not there, is no picture, is damaged or holds floating point.
     """
-    import cv2
-
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return decode_picture(path.read_bytes(), str(path))
     except OSError as error:
         raise EngineError(f"cannot read this file: {error.strerror}", where=str(path)) from None
 
+
+def decode_picture(data: bytes, where: str) -> Picture:
+    """What :func:`read_picture` makes of a file's bytes; errors name ``where``."""
+    import cv2
+
+    stored = np.frombuffer(data, np.uint8)
+
     def decode(flags: int) -> Array | None:
         try:
-            return cv2.imdecode(data, flags)
+            return cv2.imdecode(stored, flags)
         except cv2.error:  # an empty file, or more pixels than OpenCV takes
             return None
 
-    colour = decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)  # upright; without alpha
+    colour = decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)  # without alpha
     if colour is None:
-        raise EngineError("this is no picture that can be read, or it is damaged", where=str(path), allowed=", ".join(SUFFIXES))
-    rgb, shortened = _to_uint8(np.ascontiguousarray(colour[..., ::-1]), path)
+        raise EngineError("this is no picture that can be read, or it is damaged", where=where, allowed=", ".join(SUFFIXES))
+    said = read_metadata(data)
+    # OpenCV turns every TIFF, and no WebP.
+    orientation = 1 if data[:2] in (b"II", b"MM") else said.orientation
+    rgb, shortened = _to_uint8(colour[..., ::-1], where)
+    notes = ("16 bits a channel became 8",) if shortened else ()
     alpha = None
-    stored = decode(cv2.IMREAD_UNCHANGED)  # with alpha; as it lies in the file
-    if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
-        if (lying := decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)) is not None:
-            stored = _turned_like(stored, lying, colour)
-        alpha, _ = _to_uint8(stored[..., 3], path)
-    return Picture(rgb, alpha, ("16 bits a channel became 8",) if shortened else ())
+    whole = decode(cv2.IMREAD_UNCHANGED)
+    if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
+        alpha = turned(_to_uint8(whole[..., 3], where)[0], orientation)
+    profile = said.profile
+    if said.channels == 4:
+        notes += ("CMYK became RGB, without the colours of its profile" if profile is not None else "CMYK became RGB",)
+    if profile is not None and profile[16:20] != b"RGB ":
+        if said.channels != 4:
+            notes += ("its colour profile is not one of RGB, so it was dropped",)
+        profile = None
+    return Picture(turned(rgb, orientation), alpha, notes, profile)
+
+
+def turned(x: Array, orientation: int) -> Array:
+    """A picture (h, w) or (h, w, c) as it was stored, upright; ``orientation`` as in EXIF, 1 to 8."""
+    if orientation >= 5:
+        x = x.swapaxes(0, 1)
+    return np.ascontiguousarray(x[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1])
 
 
 def write_picture(path: Path, picture: Picture) -> tuple[str, ...]:
@@ -70,22 +94,33 @@ def write_picture(path: Path, picture: Picture) -> tuple[str, ...]:
     Raises:
         EngineError: The suffix is unknown, or the folder cannot be written.
     """
+    data, notes = encode_picture(path.suffix.lower(), picture, str(path))
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return notes
+
+
+def encode_picture(suffix: str, picture: Picture, where: str) -> tuple[bytes, tuple[str, ...]]:
+    """The bytes that :func:`write_picture` writes, and what it returns; errors name ``where``."""
     import cv2
 
-    suffix = path.suffix.lower()
     pixels, notes = picture.rgb[..., ::-1], tuple[str, ...]()
     if picture.alpha is not None and suffix in WITH_ALPHA:
         pixels = np.dstack([pixels, picture.alpha])
     elif picture.alpha is not None:
-        notes = (f"{suffix} holds no transparency, so it was dropped",)
+        notes += (f"{suffix} holds no transparency, so it was dropped",)
     quality = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
     try:
-        _, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), [quality[suffix], 95] if suffix in quality else [])
+        _, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), [quality[suffix], 95] if suffix in quality else [])
     except cv2.error as error:  # no such format; or WebP, which ends at 16383 pixels, JPEG at 65500
-        raise EngineError(f"OpenCV cannot write this picture as {suffix} ({error.err})", where=str(path)) from None
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
-    return notes
+        raise EngineError(f"OpenCV cannot write this picture as {suffix} ({error.err})", where=where) from None
+    data = encoded.tobytes()
+    if picture.profile is not None:
+        profiled = with_profile(data, picture.profile)
+        if profiled is None:
+            notes += (f"its colour profile is not written to {suffix}, so it was dropped",)
+        data = profiled or data
+    return data, notes
 
 
 def resized(rgb: Array, long_side: int) -> Array:
@@ -97,18 +132,9 @@ def resized(rgb: Array, long_side: int) -> Array:
     return np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
 
 
-def _to_uint8(x: Array, path: Path) -> tuple[Array, bool]:
+def _to_uint8(x: Array, where: str) -> tuple[Array, bool]:
     if x.dtype == np.uint8:
         return x, False
     if x.dtype == np.uint16:
         return np.rint(x / np.float32(257)).astype(np.uint8), True
-    raise EngineError(f"this picture holds {x.dtype} values", where=str(path), allowed="8 or 16 bits a channel")
-
-
-def _turned_like(x: Array, lying: Array, upright: Array) -> Array:
-    # OpenCV does not turn what it reads with alpha, nor does it say how it turned the rest.
-    for turned, colours in ((x, lying), (x[:, ::-1], lying[:, ::-1])):
-        for quarters in range(4):
-            if np.array_equal(np.rot90(colours, quarters), upright):
-                return np.ascontiguousarray(np.rot90(turned, quarters))
-    return x
+    raise EngineError(f"this picture holds {x.dtype} values", where=where, allowed="8 or 16 bits a channel")
