@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from engine.ops import Array
 
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Suffixes that videos are written with, and FFmpeg's name for the format."""
 
 # ITU-T H.273 matrix coefficients -> how PyAV calls the conversion

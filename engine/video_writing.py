@@ -1,15 +1,19 @@
-"""RGB frames to H.264 with the clock, the colours and the sound of the video that they came from."""
+"""RGB frames to a video file with the clock, the colours and the other tracks of the video that they came from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
-from engine.errors import EngineError, RunError
+from engine.encoding import Encoder, Encoding
+from engine.errors import RunError
 from engine.files import replacing
+from engine.segments import Continuation, Piece, Segments
 from engine.video import CONTAINERS, VideoFrame, VideoInfo
 from engine.video_reading import open_video
 
@@ -18,79 +22,92 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
 
 @contextmanager
-def writing_video(path: Path, info: VideoInfo, sound: Path | None = None) -> Iterator[VideoWriter]:
+def writing_video(
+    path: Path,
+    info: VideoInfo,
+    sound: Path | None = None,
+    encoding: Encoding | None = None,
+    continuation: Continuation | None = None,
+    stop: Event | None = None,
+) -> Iterator[VideoWriter]:
     """A writer whose file appears under ``path`` when everything is in it, and not at all on an error.
 
-    H.264, crf 18; yuv420p, or yuv444p where a side is odd. The audio of the file ``sound`` is copied, packet by packet.
+    Args:
+        path: Its suffix says which container.
+        info: What the frames have in common.
+        sound: A file whose other tracks are copied.
+        encoding: The codec and its quality; by default what the container is mostly used with.
+        continuation: Whether whole segments of an earlier run are taken over, and what is kept of this one if it ends early.
+        stop: Set where the writer should give up, with a ``KeyboardInterrupt``.
 
     Raises:
-        EngineError: The suffix is unknown, or the folder cannot be written.
+        EngineError: The suffix or the codec does not fit, the folder cannot be written, or there is nothing that can be continued.
         RunError: FFmpeg cannot write on.
     """
     import av
 
-    kind = CONTAINERS.get(path.suffix.lower())
-    if kind is None:
-        raise EngineError(f"videos are not written as {path.suffix!r}", where=str(path), allowed=", ".join(CONTAINERS))
-    # By default an edit list counts in milliseconds, which cuts a clip of 29.97 frames a second short.
-    options = {"movflags": "+faststart", "movie_timescale": str(info.time_base.denominator)} if kind in ("mp4", "mov") else {}
+    encoder = (encoding or Encoding()).encoder(path.suffix, info)
+    segments = Segments(path, continuation or Continuation(), encoder.threads)
     with replacing(path) as temporary:
+        writer = VideoWriter(encoder, info, segments, (continuation or Continuation()).length)
         try:
-            with av.open(f"file:{temporary}", "w", format=kind, options=options) as container:
-                writer = VideoWriter(container, info, sound)
-                with closing(writer):
-                    yield writer
-                    writer.finish()
+            yield writer
+            writer.finish(temporary, CONTAINERS[path.suffix.lower()], sound, stop or Event())
         except av.FFmpegError as error:
             raise RunError(f"FFmpeg cannot write this video ({error.strerror})", where=str(path)) from None
+        finally:
+            segments.abandon()
+    segments.remove()
 
 
 class VideoWriter:
-    """Frames in, in the order in which they are shown."""
+    """Frames in, in the order in which they are shown.
 
-    def __init__(self, container: OutputContainer, info: VideoInfo, sound: Path | None) -> None:
+    Every segment has an encoder of its own, so that it does not depend on what was encoded before; at the end their packets are copied
+    into one file.
+    """
+
+    def __init__(self, encoder: Encoder, info: VideoInfo, segments: Segments, length: int) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
-        self.written = 0
+        self.done = segments.frames
+        """Frames that an earlier run encoded: the first of the video, not to be written again."""
+        self.written = self.done
         """Frames so far."""
-        self._notes: tuple[str, ...] = ()
-        self._container, self._info = container, info
+        self._encoder = replace(encoder, threads=segments.threads)
+        self._notes = tuple(encoder.notes(info))
+        self._info, self._segments, self._length = info, segments, length
         self._reformatter = VideoReformatter()
-        self._durations: dict[int, int] = {}
-        odd = info.width % 2 or info.height % 2
-        self._format = "yuv444p" if odd else "yuv420p"
-        if odd:
-            self._notes += (f"{info.width}x{info.height} is odd, so colours are written at full resolution (yuv444p)",)
         self._exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
-        stream = container.add_stream("libx264", rate=info.rate, options={"crf": "18", "preset": "medium"})
-        stream.width, stream.height, stream.pix_fmt = info.width, info.height, self._format
-        stream.time_base = stream.codec_context.time_base = info.time_base
-        context = stream.codec_context
-        context.colorspace, context.color_range = info.colour.matrix, 2 if info.colour.full else 1
-        context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
-        if info.aspect is not None:
-            context.sample_aspect_ratio = info.aspect
-        self._stream = stream
-        self._sound = _Sound(container, sound, info.offset) if sound is not None else None
-        container.start_encoding()
+        self._context: VideoCodecContext | None = None
+        self._pieces: list[Piece] = []
+        self._frames = 0  # in this segment
+        self._durations: dict[int, int] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the output could not keep; complete after :meth:`finish`."""
-        return self._notes + (self._sound.notes if self._sound is not None else ())
+        """What the output could not keep, and what was taken over; complete after the last frame."""
+        return self._segments.notes + self._notes
 
     def write(self, frame: VideoFrame) -> None:
         """Encode one frame."""
         import av
         from av.video.reformatter import Colorspace
 
+        if self._frames == self._length:
+            self._end_segment()
+            self._segments.keep(self._pieces)
+            self._pieces, self._frames = [], 0
+        if self._context is None:
+            self._context = self._encoder.context(self._info)
         picture = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(frame.image, format="rgb24"),
-            format=self._format,
+            format=self._encoder.pixels(self._info),
             interpolation=self._exact,
             src_color_range="JPEG",
             dst_colorspace=Colorspace[self._info.colour.conversion],
@@ -98,27 +115,69 @@ class VideoWriter:
         )
         picture.pts, picture.time_base = frame.pts, self._info.time_base
         self._durations[frame.pts] = frame.duration
-        self._mux(self._stream.encode(picture))
+        self._take(self._context.encode(picture))
+        self._frames += 1
         self.written += 1
-        if self._sound is not None:
-            self._sound.copy(frame.pts * self._info.time_base)
 
-    def finish(self) -> None:
-        """Encode what the encoder still holds and copy the rest of the sound."""
-        self._mux(self._stream.encode(None))
-        if self._sound is not None:
-            self._sound.copy(None)
+    def finish(self, path: Path, kind: str, sound: Path | None, stop: Event) -> None:
+        """Encode what the encoder still holds, and put everything into one file.
 
-    def close(self) -> None:
-        """Let go of the file that the sound comes from."""
-        if self._sound is not None:
-            self._sound.close()
+        Args:
+            path: The file, which is overwritten.
+            kind: FFmpeg's name of its container.
+            sound: A file whose other tracks are copied.
+            stop: See :func:`writing_video`.
+        """
+        import av
 
-    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        self._end_segment()
+        self._segments.end(self._pieces)
+        # By default an edit list counts in milliseconds, which cuts a clip of 29.97 frames a second short.
+        clock = {"movie_timescale": str(self._info.time_base.denominator)} if kind in ("mp4", "mov") else {}
+        options = {"movflags": "+faststart", **clock} if clock else {}
+        with av.open(f"file:{path}", "w", format=kind, options=options) as container:
+            stream = container.add_stream(self._encoder.codec.encoder, rate=self._info.rate, options=self._encoder.options)
+            stream.time_base = self._info.time_base
+            self._encoder.configure(stream.codec_context, self._info)
+            if kind in ("mp4", "mov") and self._encoder.codec.name == "h265":
+                stream.codec_tag = "hvc1"  # with FFmpeg's own hev1 Apple's players show nothing
+            tracks = _Sound(container, sound, self._info.offset) if sound is not None else None
+            with closing(tracks) if tracks is not None else nullcontext():
+                container.start_encoding()
+                for packet in _packets(self._segments.pieces(), stream, self._info.time_base):
+                    if stop.is_set():
+                        raise KeyboardInterrupt
+                    container.mux(packet)
+                    if tracks is not None and packet.dts is not None:
+                        tracks.copy(packet.dts * self._info.time_base)
+                if tracks is not None:
+                    tracks.copy(None)
+                    self._notes += tracks.notes
+
+    def _end_segment(self) -> None:
+        if self._context is not None:
+            self._take(self._context.encode(None))
+        self._context = None
+
+    def _take(self, packets: list[Packet]) -> None:
         for packet in packets:
-            if packet.pts is not None:  # without its duration a packet lasts one frame of the average rate
-                packet.duration = self._durations.pop(packet.pts, 0)
-            self._container.mux(packet)
+            assert packet.pts is not None  # an encoder that is given timestamps gives them
+            assert packet.dts is not None
+            # Without its duration a packet lasts one frame of the average rate.
+            self._pieces.append(Piece(bytes(packet), packet.pts, packet.dts, self._durations.pop(packet.pts, 0), packet.is_keyframe))
+
+
+def _packets(pieces: Iterable[Piece], stream: VideoStream, time_base: Fraction) -> Iterator[Packet[VideoStream]]:
+    import av
+
+    last: int | None = None
+    for piece in pieces:
+        packet = av.Packet(piece.data)
+        # Where the rate varies, an encoder's first guesses at decoding times may lie before the last ones of the encoder before it.
+        last = piece.dts if last is None else max(piece.dts, last + 1)
+        packet.pts, packet.dts, packet.duration, packet.time_base = piece.pts, last, piece.duration, time_base
+        packet.is_keyframe, packet.stream = piece.key, stream
+        yield packet
 
 
 class _Sound:
