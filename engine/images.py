@@ -44,7 +44,7 @@ def read_picture(path: Path) -> Picture:
         raise EngineError(f"cannot read this file: {error.strerror}", where=str(path)) from None
 
 
-def decode_picture(data: bytes, where: str) -> Picture:
+def decode_picture(data: bytes | bytearray, where: str) -> Picture:
     """What :func:`read_picture` makes of a file's bytes; errors name ``where``."""
     import cv2
 
@@ -59,7 +59,7 @@ def decode_picture(data: bytes, where: str) -> Picture:
     colour = decode(cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)  # without alpha
     if colour is None:
         raise EngineError("this is no picture that can be read, or it is damaged", where=where, allowed=", ".join(SUFFIXES))
-    said = read_metadata(data)
+    said = read_metadata(bytes(data))
     # OpenCV turns every TIFF, and no WebP.
     orientation = 1 if data[:2] in (b"II", b"MM") else said.orientation
     rgb, shortened = _to_uint8(colour[..., ::-1], where)

@@ -1,29 +1,53 @@
-"""Which file is painted to which: worked out, and refused where it cannot be, before any work starts."""
+"""What is painted to what: worked out, and refused where it cannot be, before any work starts."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from engine import images, video
+from engine import images, video, y4m
 from engine.errors import EngineError
+from engine.pipes import PipeReader, standard_input
+from engine.sequences import Pattern
+
+STREAM = Path("-")
+"""Standard input as a source, standard output as a target."""
+VIDEOS = (*video.CONTAINERS, ".y4m")
+"""Suffixes that videos are written with."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to paint."""
+    """One picture or video to paint."""
 
     source: Path
+    """A file, a pattern of numbered pictures, or :data:`STREAM`."""
     target: Path
+    """Likewise."""
     kind: Literal["picture", "video"]
     notes: tuple[str, ...] = ()
     missing: bool = False
     """There is no such source."""
+    stdin: PipeReader | None = field(default=None, compare=False)
+    """What a source that is :data:`STREAM` is read from."""
+    rate: Fraction | None = None
+    """Frames a second that were asked for a source that has none."""
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the source is a pattern of numbered pictures."""
+        return self.source != STREAM and _is_pattern(self.source)
+
+    @property
+    def is_written_as_pictures(self) -> bool:
+        """Whether the target is a pattern of numbered pictures."""
+        return self.kind == "video" and self.target.suffix.lower() in images.SUFFIXES and Pattern.of(self.target) is not None
 
 
 @dataclass(frozen=True)
@@ -39,32 +63,54 @@ def file_word(style: str) -> str:
     return re.sub(r"[^\w.-]+", "_", style)[:80].strip(".") or "painted"
 
 
-def plan(inputs: Sequence[Path], output: str | None, style: str, *, overwrite: bool = False) -> Plan:
+def plan(
+    inputs: Sequence[Path],
+    output: str | None,
+    style: str,
+    *,
+    overwrite: bool = False,
+    rate: Fraction | None = None,
+    stdin: Callable[[], PipeReader] = standard_input,
+) -> Plan:
     """Work out every output.
 
     Args:
-        inputs: Pictures, folders of pictures, videos.
-        output: A file for one input, otherwise a folder; beside each input where it is None.
+        inputs: Pictures, folders of pictures, videos, patterns of numbered pictures, :data:`STREAM`.
+        output: A file, a pattern or - for one input, otherwise a folder; beside each input where it is None.
         style: The style's name, for names of outputs.
         overwrite: Replace files that are there.
+        rate: Frames a second of numbered pictures.
+        stdin: Opens standard input; its first bytes tell a video from a picture.
 
     Raises:
         EngineError: An output exists, is an input, has a suffix that does not fit, or is named twice; several inputs and an output
-            that is called like one file; a folder holds no picture; the only input is not there (one of several is a missing job).
+            that is called like one file; a folder holds no picture; the only input is not there (one of several is a missing job);
+            a rate without numbered pictures.
     """
     word = file_word(style)
-    if len(inputs) == 1 and not inputs[0].exists():
+    if len(inputs) == 1 and not _is_there(inputs[0]):
         raise no_such_file(inputs[0])
+    if rate is not None and not any(_is_pattern(source) for source in inputs):
+        remedy = "A video keeps its own frame rate."
+        raise EngineError("no input is a sequence of numbered pictures such as frames/%04d.png", where="--fps", remedy=remedy)
+    if list(inputs).count(STREAM) > 1:
+        raise EngineError("standard input can be read once", where="-", remedy="Name it once.")
+    if output == str(STREAM) and (len(inputs) > 1 or inputs[0].is_dir()):
+        many = f"{len(inputs)}" if len(inputs) > 1 else "a folder"
+        raise EngineError(f"-o - takes one picture or video, not {many}", where="-o", remedy="Give a folder to -o.")
     folder = output is not None and (len(inputs) > 1 or inputs[0].is_dir() or output.endswith(("/", os.sep)) or Path(output).is_dir())
+    folder &= output != str(STREAM)
     if output is not None and folder and Path(output).exists() and not Path(output).is_dir():
         raise EngineError("this is a file, and the outputs need a folder", where=output)
-    like_file = output is not None and Path(output).suffix.lower() in (*images.SUFFIXES, *video.CONTAINERS)
+    like_file = output is not None and Path(output).suffix.lower() in (*images.SUFFIXES, *VIDEOS)
     if output is not None and folder and like_file and not Path(output).is_dir() and not output.endswith(("/", os.sep)):
         raise EngineError("several inputs are not written to one file", where=output, remedy="Give a folder to -o, for example painted/.")
     jobs: list[Job] = []
     skipped: list[Path] = []
     for source in inputs:
-        if source.is_dir():
+        if source == STREAM:
+            jobs.append(_piped(output, folder, stdin()))
+        elif source.is_dir():
             pictures, others = _in_folder(source)
             skipped += others
             name = source.resolve().name
@@ -79,7 +125,8 @@ def plan(inputs: Sequence[Path], output: str | None, style: str, *, overwrite: b
             jobs.append(_job(source, Path(output) / source.name if folder else Path(output), choose=folder))
     for problem in _problems(jobs, overwrite):
         raise problem
-    jobs = [job if job.source.exists() else replace(job, missing=True) for job in jobs]
+    jobs = [job if _is_there(job.source) else replace(job, missing=True) for job in jobs]
+    jobs = [replace(job, rate=rate) if job.is_sequence else job for job in jobs]
     return Plan(tuple(jobs), tuple(skipped))
 
 
@@ -88,13 +135,32 @@ def no_such_file(source: Path) -> EngineError:
     return EngineError("there is no such file", where=str(source))
 
 
+def _is_there(source: Path) -> bool:
+    return source == STREAM or _is_pattern(source) or source.exists()
+
+
+def _is_pattern(source: Path) -> bool:
+    return Pattern.of(source) is not None and not source.exists()
+
+
 def _job(source: Path, target: Path, choose: bool) -> Job:
     if source.suffix.lower() in images.SUFFIXES:
-        return Job(source, target, "picture")
-    if choose and target.suffix.lower() not in video.CONTAINERS:
+        return Job(source, target, "video" if _is_pattern(source) else "picture")
+    if choose and target.suffix.lower() not in VIDEOS:
         note = f"written as .mp4, since videos are not written as {target.suffix or 'a file without suffix'}"
         return Job(source, target.with_suffix(".mp4"), "video", (note,))
     return Job(source, target, "video")
+
+
+def _piped(output: str | None, folder: bool, stdin: PipeReader) -> Job:
+    if output is None:
+        raise EngineError("there is no name for what is made of standard input", where="-", remedy="Give -o FILE, or -o - for a pipe.")
+    start = stdin.peek(len(y4m.MAGIC))
+    if not start:
+        raise EngineError("standard input is empty", where="-")
+    kind: Literal["picture", "video"] = "video" if start == y4m.MAGIC else "picture"
+    name = "stdin.mp4" if kind == "video" else "stdin.png"
+    return Job(STREAM, Path(output) / name if folder else Path(output), kind, stdin=stdin)
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -111,18 +177,29 @@ def _natural(path: Path) -> list[str | int]:
 
 
 def _problems(jobs: Sequence[Job], overwrite: bool) -> Iterator[EngineError]:
-    sources = {job.source.resolve() for job in jobs}
-    for job in jobs:
-        fits = images.SUFFIXES if job.kind == "picture" else tuple(video.CONTAINERS)
+    files = [job for job in jobs if job.target != STREAM]
+    sources = {source.resolve() for job in jobs for source in _files_of(job.source)}
+    for job in files:
+        fits = images.SUFFIXES if job.kind == "picture" or job.is_written_as_pictures else VIDEOS
         if job.target.suffix.lower() not in fits:
             suffix = repr(job.target.suffix) if job.target.suffix else "a file without suffix"
-            yield EngineError(f"a {job.kind} is not written as {suffix}", where=str(job.target), allowed=", ".join(fits))
-        if job.target.resolve() in sources:
+            allowed = ", ".join(fits) + (", numbered pictures (%05d.png)" if fits == VIDEOS else "")
+            yield EngineError(f"a {job.kind} is not written as {suffix}", where=str(job.target), allowed=allowed)
+        if any(target.resolve() in sources for target in _targets_of(job)):
             yield EngineError("this output is an input", where=str(job.target), remedy="Give another -o.")
-    twice = [target for target, times in Counter(job.target.resolve() for job in jobs).items() if times > 1]
+    twice = [target for target, times in Counter(job.target.resolve() for job in files).items() if times > 1]
     if twice:
         yield EngineError("several inputs would be written here", where=str(twice[0]), remedy="Paint them in separate runs.")
-    there = [job.target for job in jobs if job.target.exists()]
+    there = [target for job in files for target in _targets_of(job) if target.exists()]
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         yield EngineError(f"this output exists already{more}", where=str(there[0]), remedy="Give --overwrite to replace it, or another -o.")
+
+
+def _files_of(source: Path) -> list[Path]:
+    pattern = Pattern.of(source)
+    return [source] if pattern is None or source.exists() else list(pattern.files().values())
+
+
+def _targets_of(job: Job) -> list[Path]:
+    return _files_of(job.target) if job.is_written_as_pictures else [job.target]

@@ -7,11 +7,19 @@ from contextlib import contextmanager
 from threading import Event
 from typing import Protocol
 
-from engine.images import Picture, read_picture, write_picture
-from engine.jobs import Job
+from engine.errors import EngineError
+from engine.files import replacing
+from engine.images import Picture, decode_picture, encode_picture, read_picture, write_picture
+from engine.jobs import STREAM, Job
+from engine.pipes import PipeWriter, standard_output
+from engine.sequences import SequenceReader, SequenceWriter, first_number
 from engine.video import VideoFrame, VideoInfo
-from engine.video_reading import VideoReader
+from engine.video_reading import VideoReader, open_video
 from engine.video_writing import writing_video
+from engine.y4m import Y4MReader, Y4MWriter
+
+MOST = 2**30
+"""Bytes of a picture in a pipe."""
 
 
 class FrameReader(Protocol):
@@ -47,12 +55,32 @@ class FrameWriter(Protocol):
 
 def open_picture(job: Job) -> Picture:
     """The job's source; an :class:`EngineError` where it is no picture."""
-    return read_picture(job.source)
+    if job.stdin is None:
+        return read_picture(job.source)
+    data = job.stdin.read(MOST + 1)
+    if len(data) > MOST:
+        raise EngineError("standard input holds no picture", where="-", allowed=f"at most {MOST // 2**20} MiB")
+    try:
+        return decode_picture(data, "-")
+    except EngineError as error:
+        if not error.allowed.startswith("."):
+            raise
+        remedy = "Send other videos as y4m: `ffmpeg -i FILE -f yuv4mpegpipe - | engine infer - -o OUTPUT`."
+        raise EngineError(
+            "standard input holds no picture that can be read and no y4m video",
+            where="-",
+            allowed="PNG, JPEG, WebP, BMP, TIFF, y4m",
+            remedy=remedy,
+        ) from None
 
 
 def save_picture(job: Job, picture: Picture) -> tuple[str, ...]:
     """Write it to the job's target, and say what that could not hold; an :class:`EngineError` where it cannot be written."""
-    return write_picture(job.target, picture)
+    if job.target != STREAM:
+        return write_picture(job.target, picture)
+    data, notes = encode_picture(".png", picture, "-")
+    standard_output().write(data)
+    return notes
 
 
 def open_frames(job: Job, stop: Event) -> FrameReader:
@@ -65,6 +93,10 @@ def open_frames(job: Job, stop: Event) -> FrameReader:
     Raises:
         EngineError: It is not there, or holds no frame that can be read.
     """
+    if job.stdin is not None:
+        return Y4MReader(job.stdin, stop)
+    if job.is_sequence:
+        return SequenceReader(job.source, job.rate, says_rate=not job.is_written_as_pictures)
     return VideoReader(job.source)
 
 
@@ -81,5 +113,27 @@ def writing_frames(job: Job, info: VideoInfo, stop: Event) -> Iterator[FrameWrit
         EngineError: It cannot be written there, or not in that format.
         RunError: Writing failed on the way.
     """
-    with writing_video(job.target, info, sound=job.source) as writer:
-        yield writer
+    if job.target == STREAM:
+        yield Y4MWriter(standard_output(stop), info, _left_behind(job, "y4m"))
+    elif job.is_written_as_pictures:
+        first = first_number(job.source) if job.is_sequence else 1
+        yield SequenceWriter(job.target, first, _left_behind(job, "a sequence of pictures"))
+    elif job.target.suffix.lower() == ".y4m":
+        with replacing(job.target) as temporary, temporary.open("wb", buffering=0) as file:
+            yield Y4MWriter(PipeWriter(file.fileno(), name=str(job.target)), info, _left_behind(job, "y4m"))
+    else:
+        with writing_video(job.target, info, sound=job.source if _is_container(job) else None) as writer:
+            yield writer
+
+
+def _is_container(job: Job) -> bool:
+    return job.stdin is None and not job.is_sequence
+
+
+def _left_behind(job: Job, target: str) -> tuple[str, ...]:
+    """What the source holds that a format of pictures alone does not take."""
+    if not _is_container(job):
+        return ()
+    with open_video(job.source) as container:
+        kinds = [kind for kind in ("audio", "subtitles") if getattr(container.streams, kind)]
+    return (f"{target} holds no {' and no '.join(kinds)}, which the input has",) if kinds else ()

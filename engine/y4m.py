@@ -198,12 +198,12 @@ class Y4MReader:
 class Y4MWriter:
     """A stream of frames; see :class:`engine.media.FrameWriter`. 4:2:0, or 4:4:4 where a side is odd."""
 
-    def __init__(self, target: PipeWriter, info: VideoInfo) -> None:
+    def __init__(self, target: PipeWriter, info: VideoInfo, notes: tuple[str, ...] = ()) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.written = 0
         """Frames so far."""
-        self._target, self._info = target, info
+        self._target, self._info, self._notes = target, info, notes
         chroma = "444" if info.width % 2 or info.height % 2 else "420jpeg"
         # Whoever reads it knows no matrix either, and guesses as we do.
         self._colour: Colour = colour_of(2, info.colour.full, 2, 2, info.height)
@@ -217,8 +217,11 @@ class Y4MWriter:
     def notes(self) -> tuple[str, ...]:
         """What the stream could not keep; complete after the last frame."""
         if self._moved * self._info.rate < 1:
-            return ()
-        return (f"y4m has one frame rate, so frames are shown up to {float(self._moved):.2f} s earlier or later than in the input",)
+            return self._notes
+        return (
+            *self._notes,
+            f"y4m has one frame rate, so frames are shown up to {float(self._moved):.2f} s earlier or later than in the input",
+        )
 
     def write(self, frame: VideoFrame) -> None:
         """Send one frame."""

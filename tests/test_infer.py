@@ -216,7 +216,7 @@ def test_a_terminal_is_sent_no_picture(folder: Path, run: Callable[..., Done], m
         (["text.mp4", "--style", "same.safetensors"], "text.mp4: this is no video that can be read"),
         (["photo.png", "--style", "same.safetensors", "-o", "there.png"], "there.png: this output exists already"),
         (["photo.png", "--style", "same.safetensors", "-o", "-", "--json"], "-o - and --json both want standard output"),
-        (["album", "--style", "same.safetensors", "-o", "-"], "-o - takes one picture or video, not 3"),
+        (["album", "--style", "same.safetensors", "-o", "-"], "-o - takes one picture or video, not a folder"),
     ],
 )
 def test_bad_input_ends_with_a_clear_message(folder: Path, run: Callable[..., Done], arguments: list[str], message: str) -> None:

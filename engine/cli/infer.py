@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import tempfile
 from contextlib import nullcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_STYLE = "reconet_candy"
 LOOK = "Look"
 """The panel of options that change what is painted."""
+INPUTS = "Pictures, folders of pictures, videos, numbered pictures (frames/%04d.png), - for a picture or y4m video on stdin."
+OUTPUT = "A file, a folder for several inputs, numbered pictures (out/%05d.png), - for PNG or y4m video on stdout, -.EXT for others."
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +36,8 @@ def register(app: typer.Typer) -> None:
 
 def infer(
     context: typer.Context,
-    inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT]...", help="Pictures, folders of pictures, videos.")] = None,
-    output: Annotated[str | None, typer.Option("-o", "--output", help="A file, a folder for several inputs, or - for stdout.")] = None,
+    inputs: Annotated[list[Path] | None, typer.Argument(metavar="[INPUT]...", help=INPUTS)] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help=OUTPUT)] = None,
     style: Annotated[str | None, typer.Option(help="A style's name or file.", show_default=DEFAULT_STYLE)] = None,
     blend: Annotated[
         str | None, typer.Option(metavar="A:0.7,B:0.3", help="Several styles, mixed by their weights.", rich_help_panel=LOOK)
@@ -56,6 +60,7 @@ def infer(
         Path | None,
         typer.Option(metavar="FILE", help="A picture or a video: paint where it is white, keep black.", rich_help_panel=LOOK),
     ] = None,
+    fps: Annotated[str | None, typer.Option(metavar="N", help="Frames a second of numbered pictures.", show_default="25")] = None,
     plugin: PluginFiles = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -71,22 +76,22 @@ def infer(
     from engine.jobs import file_word, plan
     from engine.style import load_style
 
-    if output == "-" and as_json:
+    piped = output is not None and (output == "-" or re.fullmatch(r"-\.[A-Za-z0-9]+", output) is not None)
+    if piped and as_json:
         raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
-    if output == "-" and sys.stdout.isatty():
+    if piped and sys.stdout.isatty():
         raise EngineError("a terminal shows no picture or video", where="-o", remedy="Send it on (`-o - > out.png`), or give a file to -o.")
     controls = Controls(strength, preserve_color, _size(size, max_size), mask)
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
     shares = _shares(style, blend)
     chosen = [(load_style(name), share) for name, share in shares.items()]
     word = "+".join(one.info.name for one, _ in chosen)
-    with tempfile.TemporaryDirectory() if output == "-" else nullcontext() as folder:
-        target = f"{folder}/" if folder else output
+    # What is no stream, such as mp4, is a file first.
+    with tempfile.TemporaryDirectory() if piped and output != "-" else nullcontext() as folder:
+        target = f"{folder}/out{str(output)[1:]}" if folder else output
         if not inputs:
             inputs, target = [places.shipped() / "sample.mp4"], target or f"sample.{file_word(word)}.mp4"
-        work = plan(inputs, target, word, overwrite=overwrite)
-        if folder and len(work.jobs) != 1:
-            raise EngineError(f"-o - takes one picture or video, not {len(work.jobs)}", where="-o", remedy="Give a folder to -o.")
+        work = plan(inputs, target, word, overwrite=overwrite, rate=_rate(fps))
         if mask is not None and mask.resolve() in [job.target.resolve() for job in work.jobs]:
             raise EngineError("this output is the mask", where=str(mask), remedy="Give another -o.")
         used = host.make_backend(backend, device=device, precision=precision)
@@ -128,6 +133,16 @@ def _shares(style: str | None, blend: str | None) -> dict[str, float]:
         if (other := files.setdefault(find_style(name).resolve(), name)) != name:
             raise EngineError(f"{other!r} and {name!r} are the same style", where="--blend", remedy="Name it once.")
     return shares
+
+
+def _rate(fps: str | None) -> Fraction | None:
+    if fps is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(?:[/:]([0-9]{1,6}))?", fps)
+    rate = Fraction(found[1]) / int(found[2] or 1) if found is not None and int(found[2] or 1) else Fraction(0)
+    if not Fraction(1, 1000) <= rate <= 1000:
+        raise EngineError(f"{fps!r} is no frame rate", where="--fps", allowed="a number such as 24, 29.97 or 30000/1001, up to 1000")
+    return rate
 
 
 def _size(size: str | None, max_size: str | None) -> Size | None:
