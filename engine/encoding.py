@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
@@ -131,8 +132,12 @@ class Encoder:
             yield f"{size}; --size {even_size(info)} plays everywhere"
 
     def to_json(self) -> dict[str, Any]:
-        """The settings that decide every byte, but for the threads."""
-        return {"codec": self.codec.name, "crf": self.crf, "options": self.options}
+        """What decides every byte of what is encoded, but for the threads."""
+        import av
+
+        libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
+        versions = {"styleengine": metadata.version("styleengine"), "av": av.__version__, **libraries}
+        return {"codec": self.codec.name, "crf": self.crf, "encoder options": dict(self.codec.options), "versions": versions}
 
 
 @cache

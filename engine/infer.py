@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from engine.blending import paint_blend
 from engine.contracts.backend import Backend, Painter
 from engine.controls import Controls, retouched
+from engine.encoding import Encoding
 from engine.errors import EngineError, RunError
 from engine.interrupts import stop_between_steps
 from engine.jobs import Job, no_such_file
@@ -20,10 +24,13 @@ from engine.masks import Mask, MaskStream
 from engine.media import FrameReader, open_frames, open_picture, save_picture, writing_frames
 from engine.ops import Array
 from engine.painting import check_size, paint_stream
+from engine.segments import LENGTH, Continuation, fingerprint
 from engine.sizes import pixel_aspect, resize
+from engine.stages import Stage, Stages, peak_memory, stages_to_json
 from engine.streams import write_behind
 from engine.style import Style
-from engine.video import VideoFrame
+from engine.video import CONTAINERS, VideoFrame, VideoInfo
+from engine.video_writing import VideoWriter
 
 Watch: TypeAlias = Callable[[Job, int, int | None], None]
 """Called with the job, the frames painted so far, and how many there will be where that is known."""
@@ -39,13 +46,22 @@ class Result:
     height: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    stages: Mapping[Stage, float] = field(default_factory=dict)
+    """Seconds of each stage's own work."""
+    resumed: int = 0
+    """Frames, of all, that an earlier run had painted."""
     error: EngineError | None = field(default=None, compare=False)
     """Why nothing was written."""
 
     @property
     def rate(self) -> float:
         """Frames a second, reading and writing included."""
-        return self.frames / self.seconds if self.seconds else 0.0
+        return (self.frames - self.resumed) / self.seconds if self.seconds else 0.0
+
+    @property
+    def slowest(self) -> Stage | None:
+        """The stage that worked longest."""
+        return max(self.stages, key=self.stages.__getitem__, default=None)
 
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` says of it."""
@@ -53,7 +69,28 @@ class Result:
         if self.error is not None:
             return files | {"error": str(self.error)}
         size = {"frames": self.frames, "width": self.width, "height": self.height}
-        return files | size | {"seconds": round(self.seconds, 3), "frames_per_second": round(self.rate, 3), "notes": list(self.notes)}
+        speed = {"seconds": round(self.seconds, 3), "frames_per_second": round(self.rate, 3)}
+        stages = {"stages": stages_to_json(self.stages, self.frames, self.resumed), "peak_memory_mib": peak_memory()}
+        return files | size | {"resumed_frames": self.resumed} | speed | stages | {"notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How videos are read and written."""
+
+    encoding: Encoding = field(default_factory=Encoding)
+    resume: bool = False
+    """Go on where an earlier run ended."""
+
+    def check(self, jobs: Iterable[Job]) -> None:
+        """An :class:`EngineError` where a target cannot be written so."""
+        given = {"--codec": self.encoding.codec is not None, "--crf": self.encoding.crf is not None, "--resume": self.resume}
+        for job in jobs:
+            if job.kind == "video" and job.target.suffix.lower() in CONTAINERS:
+                self.encoding.encoder(job.target.suffix)
+            elif job.kind == "video" and (options := [name for name, is_given in given.items() if is_given]):
+                problem = f"{job.target} holds no encoded video"
+                raise EngineError(problem, where=options[0], allowed=f"for {', '.join(CONTAINERS)}", remedy=f"Leave {options[0]} out.")
 
 
 @dataclass(frozen=True)
@@ -68,6 +105,9 @@ class Studio:
     controls: Controls = field(default_factory=Controls)
     mask: Mask | None = None
     """The file that ``controls`` names."""
+    options: VideoOptions = field(default_factory=VideoOptions)
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    """All that a painting depends on, but for the file that is painted."""
 
     @classmethod
     def open(
@@ -76,6 +116,7 @@ class Studio:
         backend: Backend,
         batch: int | None = None,
         controls: Controls | None = None,
+        options: VideoOptions | None = None,
     ) -> Studio:
         """Put a style on the backend, or several with their shares.
 
@@ -89,7 +130,15 @@ class Studio:
         size = batch if batch is not None else (1 if backend.describe()["device"].startswith("cpu") else 4)
         styles, shares = zip(*([(style, 1.0)] if isinstance(style, Style) else style), strict=True)
         painters = tuple(backend.painter(one.network, one.weights, batch=size) for one in styles)
-        return cls(styles, shares, painters, size, controls, mask)
+        made_with = {
+            "styles": [_identity(one) for one in styles],
+            "shares": list(shares),
+            "backend": {"name": backend.name, **backend.describe()},
+            "batch": size,
+            **controls.to_json(),
+            "mask": fingerprint(controls.mask) if controls.mask is not None else None,
+        }
+        return cls(styles, shares, painters, size, controls, mask, options or VideoOptions(), made_with)
 
     def paint(self, jobs: Iterable[Job], watch: Watch = lambda *_: None) -> Iterator[Result]:
         """Paint one file after another. One that fails becomes a result with an ``error``; the rest goes on."""
@@ -110,29 +159,36 @@ class Studio:
                 yield replace(done, seconds=time.perf_counter() - started, notes=(*job.notes, *done.notes))
 
     def _picture(self, job: Job, watch: Watch) -> Result:
-        picture = open_picture(job)
+        stages = Stages()
+        with stages.working("decode"):
+            picture = open_picture(job)
         before = picture.rgb.shape[1], picture.rgb.shape[0]
         width, height = self._size_of(job.source, *before)
         rgb = resize(picture.rgb, width, height)
         alpha = None if picture.alpha is None else resize(picture.alpha, width, height)
         with self.mask.for_picture(width, height) if self.mask is not None else nullcontext() as masks:
-            (painted,) = self._painted([rgb], masks, 1)
+            (painted,) = stages.each("paint", self._painted([rgb], masks, 1, stages))
         make_folder(job.target.parent)
-        notes = save_picture(job, replace(picture, rgb=painted, alpha=alpha))
+        with stages.working("encode"):
+            notes = save_picture(job, replace(picture, rgb=painted, alpha=alpha))
         watch(job, 1, 1)
         said = (*_resized(before, (width, height)), *(masks.notes() if masks is not None else ()))
-        return Result(job, 1, width, height, notes=(*picture.notes, *said, *notes))
+        return Result(job, 1, width, height, notes=(*picture.notes, *said, *notes), stages=stages.seconds())
 
     def _video(self, job: Job, watch: Watch) -> Result:
         clock: deque[tuple[int, int]] = deque()
         decoded = 0
+        stages = Stages()
 
-        def images(reader: FrameReader) -> Iterator[Array]:
+        def images(reader: FrameReader, masks: MaskStream | None, done: int) -> Iterator[Array]:
             nonlocal decoded
             for frame in reader.frames():
                 decoded += 1
-                clock.append((frame.pts, frame.duration))
-                yield resize(frame.image, width, height)
+                if decoded > done:
+                    clock.append((frame.pts, frame.duration))
+                    yield resize(frame.image, width, height)
+                elif masks is not None:
+                    next(iter(masks))
 
         def go_on() -> None:
             if stop.is_set():
@@ -145,11 +201,14 @@ class Studio:
             make_folder(job.target.parent)
             with (
                 self.mask.for_video(width, height, info.rate) if self.mask is not None else nullcontext() as masks,
-                writing_frames(job, info, stop) as writer,
+                stages.leaving("encode", writing_frames(job, info, stop, self.options.encoding, self._continuation(job, info))) as writer,
             ):
-                stream = self._painted(images(reader), masks, self.batch)
-                with write_behind(writer.write, 2 * self.batch) as put, closing(stream) as painted:
-                    for count, image in enumerate(painted, 1):
+                done = writer.done if isinstance(writer, VideoWriter) else 0
+                frames = stages.each("decode", images(reader, masks, done))
+                stream = stages.each("paint", self._painted(frames, masks, self.batch, stages))
+                write = stages.calling("encode", writer.write)
+                with write_behind(write, 2 * self.batch) as put, closing(stream) as painted:
+                    for count, image in enumerate(painted, done + 1):
                         put(VideoFrame(image, *clock.popleft()))
                         watch(job, count, info.frames)
                         go_on()
@@ -159,13 +218,24 @@ class Studio:
             said = [*_resized(before, (width, height)), *(masks.notes() if masks is not None else ())]
             if info.aspect != reader.info.aspect and info.aspect is not None:
                 said.append(f"its pixels are {info.aspect.numerator}:{info.aspect.denominator}, so that it is shown in the old proportions")
-            return Result(job, writer.written, width, height, notes=(*reader.notes(), *said, *writer.notes))
+            notes = (*reader.notes(), *said, *writer.notes)
+            return Result(job, writer.written, width, height, notes=notes, stages=stages.seconds(), resumed=done)
 
-    def _painted(self, frames: Iterable[Array], masks: MaskStream | None, batch: int) -> Generator[Array, None, None]:
+    def _continuation(self, job: Job, info: VideoInfo) -> Continuation:
+        length = -(-LENGTH // self.batch) * self.batch  # whole batches: on some backends a frame depends on how many are painted with it
+        if not job.source.is_file():
+            return Continuation(None, self.options.resume, length)  # a pipe is read once, and numbered pictures have no one file
+        size = f"{info.width}x{info.height}"
+        made_with = {"input": fingerprint(job.source), "frame size": size, **self.made_with, "segment": length}
+        return Continuation(made_with, self.options.resume, length)
+
+    def _painted(self, frames: Iterable[Array], masks: MaskStream | None, batch: int, stages: Stages) -> Generator[Array, None, None]:
+        painters = [stages.watched(painter) for painter in self.painters]
+
         def paint(sources: Iterable[Array]) -> Generator[Array, None, None]:
-            if len(self.painters) == 1:
-                return paint_stream(self.painters[0], sources, batch)
-            return paint_blend(self.painters, self.shares, sources, batch)
+            if len(painters) == 1:
+                return paint_stream(painters[0], sources, batch)
+            return paint_blend(painters, self.shares, sources, batch)
 
         return retouched(paint, frames, self.controls, masks) if self.controls.needs_source else paint(frames)
 
@@ -183,6 +253,14 @@ class Studio:
 
 def _resized(before: tuple[int, int], after: tuple[int, int]) -> tuple[str, ...]:
     return () if before == after else (f"resized from {before[0]}x{before[1]} to {after[0]}x{after[1]}",)
+
+
+def _identity(style: Style) -> str:
+    digest = hashlib.sha256(style.network.to_json().encode())
+    for name in sorted(style.weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(style.weights[name]).tobytes())
+    return f"{style.info.name} {digest.hexdigest()[:16]}"
 
 
 def make_folder(folder: Path) -> None:

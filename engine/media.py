@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 from typing import Protocol
 
+from engine.encoding import Encoding
 from engine.errors import EngineError
 from engine.files import replacing
+from engine.gif import GifReader, loops_of, writing_gif
 from engine.images import Picture, decode_picture, encode_picture, read_picture, write_picture
 from engine.jobs import STREAM, Job
 from engine.pipes import PipeWriter, standard_output
+from engine.segments import Continuation
 from engine.sequences import SequenceReader, SequenceWriter, first_number
 from engine.video import VideoFrame, VideoInfo
 from engine.video_reading import VideoReader, open_video
@@ -97,17 +101,21 @@ def open_frames(job: Job, stop: Event) -> FrameReader:
         return Y4MReader(job.stdin, stop)
     if job.is_sequence:
         return SequenceReader(job.source, job.rate, says_rate=not job.is_written_as_pictures)
+    if _is_gif(job.source):
+        return GifReader(job.source)
     return VideoReader(job.source)
 
 
 @contextmanager
-def writing_frames(job: Job, info: VideoInfo, stop: Event) -> Iterator[FrameWriter]:
+def writing_frames(job: Job, info: VideoInfo, stop: Event, encoding: Encoding, continuation: Continuation) -> Iterator[FrameWriter]:
     """A writer to the job's target, which is there when everything is in it, and not at all on an error.
 
     Args:
         job: A video; what it holds beside pictures is copied from its source where the target takes it.
         info: What the frames have in common.
         stop: As for :func:`open_frames`.
+        encoding: Of a file that holds encoded video.
+        continuation: Of such a file.
 
     Raises:
         EngineError: It cannot be written there, or not in that format.
@@ -118,12 +126,20 @@ def writing_frames(job: Job, info: VideoInfo, stop: Event) -> Iterator[FrameWrit
     elif job.is_written_as_pictures:
         first = first_number(job.source) if job.is_sequence else 1
         yield SequenceWriter(job.target, first, _left_behind(job, "a sequence of pictures"))
+    elif _is_gif(job.target):
+        loops = loops_of(job.source) if _is_gif(job.source) and _is_container(job) else 0
+        with writing_gif(job.target, info, loops, _left_behind(job, "GIF")) as gif:
+            yield gif
     elif job.target.suffix.lower() == ".y4m":
         with replacing(job.target) as temporary, temporary.open("wb", buffering=0) as file:
             yield Y4MWriter(PipeWriter(file.fileno(), name=str(job.target)), info, _left_behind(job, "y4m"))
     else:
-        with writing_video(job.target, info, sound=job.source if _is_container(job) else None) as writer:
+        with writing_video(job.target, info, job.source if _is_container(job) else None, encoding, continuation, stop) as writer:
             yield writer
+
+
+def _is_gif(path: Path) -> bool:
+    return path.suffix.lower() == ".gif"
 
 
 def _is_container(job: Job) -> bool:

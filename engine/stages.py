@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from engine.contracts.backend import Painter
@@ -45,6 +45,20 @@ class Stages:
         finally:
             if callable(close := getattr(source, "close", None)):
                 close()
+
+    @contextmanager
+    def leaving(self, stage: Stage, context: AbstractContextManager[T]) -> Iterator[T]:
+        """``context``, which does some of this stage's work when it is left."""
+        ended = None
+        try:
+            with context as value:
+                try:
+                    yield value
+                finally:
+                    ended = time.perf_counter()
+        finally:
+            if ended is not None:
+                self._seconds[stage] += time.perf_counter() - ended
 
     def calling(self, stage: Stage, function: Callable[[T], None]) -> Callable[[T], None]:
         """``function``, whose work is this stage's."""
@@ -104,9 +118,12 @@ class _Watched:
         return self._painter.run(inputs)
 
 
-def to_json(seconds: Mapping[Stage, float], frames: int) -> dict[str, Any]:
-    """What ``--json`` says of the stages."""
-    return {stage: {"seconds": round(x, 3), "frames_per_second": round(frames / x, 3) if x else None} for stage, x in seconds.items()}
+def stages_to_json(seconds: Mapping[Stage, float], frames: int, resumed: int = 0) -> dict[str, Any]:
+    """What ``--json`` says of the stages: of ``frames`` the first ``resumed`` were decoded only."""
+    counts = {stage: frames if stage == "decode" else frames - resumed for stage in seconds}
+    return {
+        stage: {"seconds": round(x, 3), "frames_per_second": round(counts[stage] / x, 3) if x else None} for stage, x in seconds.items()
+    }
 
 
 def peak_memory() -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from engine.encoding import Encoder, Encoding
 from engine.errors import RunError
@@ -52,9 +52,12 @@ def writing_video(
     import av
 
     encoder = (encoding or Encoding()).encoder(path.suffix, info)
-    segments = Segments(path, continuation or Continuation(), encoder.threads)
+    whole = continuation or Continuation()
+    if whole.made_with is not None:
+        whole = replace(whole, made_with={**whole.made_with, **encoder.to_json()})
+    segments = Segments(path, whole, encoder.threads)
     with replacing(path) as temporary:
-        writer = VideoWriter(encoder, info, segments, (continuation or Continuation()).length)
+        writer = VideoWriter(encoder, info, segments, whole.length)
         try:
             yield writer
             writer.finish(temporary, CONTAINERS[path.suffix.lower()], sound, stop or Event())
@@ -136,7 +139,8 @@ class VideoWriter:
         clock = {"movie_timescale": str(self._info.time_base.denominator)} if kind in ("mp4", "mov") else {}
         options = {"movflags": "+faststart", **clock} if clock else {}
         with av.open(f"file:{path}", "w", format=kind, options=options) as container:
-            stream = container.add_stream(self._encoder.codec.encoder, rate=self._info.rate, options=self._encoder.options)
+            added = container.add_stream(self._encoder.codec.encoder, rate=self._info.rate, options=self._encoder.options)
+            stream = cast("VideoStream", added)
             stream.time_base = self._info.time_base
             self._encoder.configure(stream.codec_context, self._info)
             if kind in ("mp4", "mov") and self._encoder.codec.name == "h265":
@@ -159,7 +163,7 @@ class VideoWriter:
             self._take(self._context.encode(None))
         self._context = None
 
-    def _take(self, packets: list[Packet]) -> None:
+    def _take(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
             assert packet.pts is not None  # an encoder that is given timestamps gives them
             assert packet.dts is not None
@@ -172,7 +176,7 @@ def _packets(pieces: Iterable[Piece], stream: VideoStream, time_base: Fraction) 
 
     last: int | None = None
     for piece in pieces:
-        packet = av.Packet(piece.data)
+        packet = cast("Packet[VideoStream]", av.Packet(piece.data))
         # Where the rate varies, an encoder's first guesses at decoding times may lie before the last ones of the encoder before it.
         last = piece.dts if last is None else max(piece.dts, last + 1)
         packet.pts, packet.dts, packet.duration, packet.time_base = piece.pts, last, piece.duration, time_base

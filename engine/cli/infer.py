@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_STYLE = "reconet_candy"
 LOOK = "Look"
 """The panel of options that change what is painted."""
+VIDEO = "Video"
+"""That of options of video files."""
 INPUTS = "Pictures, folders of pictures, videos, numbered pictures (frames/%04d.png), - for a picture or y4m video on stdin."
 OUTPUT = "A file, a folder for several inputs, numbered pictures (out/%05d.png), - for PNG or y4m video on stdout, -.EXT for others."
 
@@ -60,7 +62,23 @@ def infer(
         Path | None,
         typer.Option(metavar="FILE", help="A picture or a video: paint where it is white, keep black.", rich_help_panel=LOOK),
     ] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            metavar="h264|h265|vp9|av1", help="How videos are encoded.", show_default="vp9 in .webm, else h264", rich_help_panel=VIDEO
+        ),
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Quality: 0 is the best; the scale is the codec's.", show_default="18 for h264", rich_help_panel=VIDEO
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a video that was not finished, with the same options.", rich_help_panel=VIDEO)
+    ] = False,
     fps: Annotated[str | None, typer.Option(metavar="N", help="Frames a second of numbered pictures.", show_default="25")] = None,
+    camera: Annotated[str | None, typer.Option(metavar="N", help="Paint a camera live, in a window; 0 is the first one.")] = None,
     plugin: PluginFiles = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -72,7 +90,8 @@ def infer(
     """
     from engine.cli.painting_progress import PaintingProgress
     from engine.controls import Controls
-    from engine.infer import Studio
+    from engine.encoding import Encoding
+    from engine.infer import Studio, VideoOptions
     from engine.jobs import file_word, plan
     from engine.style import load_style
 
@@ -81,8 +100,18 @@ def infer(
         raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
     if piped and sys.stdout.isatty():
         raise EngineError("a terminal shows no picture or video", where="-o", remedy="Send it on (`-o - > out.png`), or give a file to -o.")
+    if piped and resume:
+        raise EngineError("what goes to a pipe cannot be resumed", where="--resume", remedy="Give a file to -o.")
+    options = VideoOptions(Encoding(codec, crf), resume)
     controls = Controls(strength, preserve_color, _size(size, max_size), mask)
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
+    if camera is not None:
+        from engine.cli.infer_camera import check_options, paint_camera
+
+        check_options(context)
+        used, into = host.make_backend(backend, device=device, precision=precision), Path(output) if output is not None else None
+        paint_camera(camera, style or DEFAULT_STYLE, used, controls, into, overwrite=overwrite, quiet=quiet, as_json=as_json)
+        return
     shares = _shares(style, blend)
     chosen = [(load_style(name), share) for name, share in shares.items()]
     word = "+".join(one.info.name for one, _ in chosen)
@@ -94,6 +123,7 @@ def infer(
         work = plan(inputs, target, word, overwrite=overwrite, rate=_rate(fps))
         if mask is not None and mask.resolve() in [job.target.resolve() for job in work.jobs]:
             raise EngineError("this output is the mask", where=str(mask), remedy="Give another -o.")
+        options.check(work.jobs)
         used = host.make_backend(backend, device=device, precision=precision)
         about = {key: used.describe()[key] for key in ("device", "precision")}
         about = {"backend": used.name, **about, "style": word}
@@ -103,7 +133,7 @@ def infer(
             for path in work.skipped:
                 progress.say(f"{path}: skipped, no picture")
             results: list[Result] = []
-            for result in Studio.open(chosen, used, batch, controls).paint(work.jobs, progress.watch):
+            for result in Studio.open(chosen, used, batch, controls, options).paint(work.jobs, progress.watch):
                 results.append(result)
                 progress.finished(result)
         if folder and results[0].error is None:

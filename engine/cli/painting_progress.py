@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from engine.cli.options import printable
 from engine.infer import Result
 from engine.jobs import Job
+from engine.segments import frames_kept
 
 
 class PaintingProgress:
@@ -37,6 +38,9 @@ class PaintingProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
+        if kind is not None:
+            for job in self._tasks:
+                self._say_kept(job)
 
     def say(self, text: str) -> None:
         """A line, unless quiet."""
@@ -48,6 +52,10 @@ class PaintingProgress:
         if job.kind == "picture":
             return
         if job not in self._tasks:
+            if (kept := frames_kept(job.target)) >= done:  # nothing is replaced before the first segment is whole
+                self.say(
+                    f"{job.target}: painted from the start; stop it and give --resume to go on after the {kept} frames of an earlier run"
+                )
             self._tasks[job] = self._progress.add_task(job.source.name, total=total, rate="")
         task = self._progress.tasks[self._progress.task_ids.index(self._tasks[job])]
         self._progress.update(task.id, completed=done, rate=f"{task.speed or 0:.1f} frames/s")
@@ -58,9 +66,15 @@ class PaintingProgress:
             self._progress.remove_task(self._tasks.pop(result.job))
         if result.error is not None:
             self._console.print(printable(f"error: {result.error}"), markup=False, soft_wrap=True)
+            self._say_kept(result.job)
             return
         size = f"{result.width}x{result.height}"
         frames = f"{result.frames} frames, " if result.job.kind == "video" else ""
-        self.say(f"{result.job.target}: {frames}{size}, {result.seconds:.1f} s, {result.rate:.1f} frames/s")
+        slowest = f", slowest: {result.slowest}" if result.job.kind == "video" and result.slowest is not None else ""
+        self.say(f"{result.job.target}: {frames}{size}, {result.seconds:.1f} s, {result.rate:.1f} frames/s{slowest}")
         for note in result.notes:
             self.say(f"  {note}")
+
+    def _say_kept(self, job: Job) -> None:
+        if job.kind == "video" and (kept := frames_kept(job.target)):
+            self.say(f"{job.target}: {kept} frames are kept; the same command with --resume goes on after them")
