@@ -18,7 +18,7 @@ from engine.sequences import Pattern
 
 STREAM = Path("-")
 """Standard input as a source, standard output as a target."""
-VIDEOS = (*video.CONTAINERS, ".y4m")
+VIDEOS = (*video.CONTAINERS, ".gif", ".y4m")
 """Suffixes that videos are written with."""
 
 

@@ -112,7 +112,7 @@ def test_other_files_of_a_folder_are_named(folder: Path) -> None:
         (["photo.png", "clip.mp4"], "", "this output is an input"),
         (["photo.png"], "there.png", "exists already"),
         (["photo.png"], "photo.mp4", r"a picture is not written as '\.mp4'.*\.png"),
-        (["clip.mp4"], "clip.gif", r"a video is not written as '\.gif'.*\.mp4"),
+        (["clip.mp4"], "clip.avi", r"a video is not written as '\.avi'.*\.mp4"),
         (["clip.mp4"], "clip", "without suffix"),
         (["photo.png", "clip.mp4"], "there.png", "need a folder"),
         (["photo.png", "clip.mp4"], "one.JPG", "several inputs are not written to one file"),
