@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,15 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from engine.errors import EngineError, RunError
+
+
+def check_writable(path: Path) -> None:
+    """An :class:`EngineError` where no file can be made beside ``path``: said before hours of work rather than after."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}."):
+            pass
+    except OSError as error:
+        raise EngineError(f"cannot write here: {error.strerror}", where=str(path)) from None
 
 
 @contextmanager

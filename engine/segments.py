@@ -137,7 +137,7 @@ class Segments:
 
     def abandon(self) -> None:
         """The video was not finished: what can be continued stays."""
-        if self._begun and self._continuation.made_with is None:
+        if self._begun and (self._continuation.made_with is None or not self._segments):
             self.remove()
 
     def _path(self, number: int) -> Path:
@@ -150,9 +150,10 @@ class Segments:
         if manifest is None:
             self.notes = ("there was nothing to go on with, so it was painted from the start",)
             return
-        changed = [key for key in {**manifest.made_with, **self._made_with} if manifest.made_with.get(key) != self._made_with.get(key)]
+        before, after = _flat(manifest.made_with), _flat(self._made_with)
+        changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if changed:
-            was, now = (json.dumps(made.get(changed[0])) for made in (manifest.made_with, self._made_with))
+            was, now = (json.dumps(made.get(changed[0])) for made in (before, after))
             more = f", and {', '.join(changed[1:])} changed too" if changed[1:] else ""
             problem = f"this was begun with {changed[0]} {was}, and now it is {now}{more}"
             remedy = "Give the options of then, or leave --resume out to start anew."
@@ -185,6 +186,11 @@ def fingerprint(path: Path) -> str:
             file.seek(max(size - _PART, 0) * k // _PARTS)
             digest.update(file.read(_PART))
     return f"{size} bytes, {digest.hexdigest()[:16]}"
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {f"{key} {name}": x for key, value in settings.items() if isinstance(value, dict) for name, x in value.items()}
+    return {key: value for key, value in settings.items() if not isinstance(value, dict)} | nested
 
 
 def _manifest(folder: Path) -> _Manifest | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from engine.encoding import Encoder, Encoding
 from engine.errors import RunError
-from engine.files import replacing
+from engine.files import check_writable, replacing
 from engine.segments import Continuation, Piece, Segments
 from engine.video import CONTAINERS, VideoFrame, VideoInfo
 from engine.video_reading import open_video
@@ -56,15 +56,16 @@ def writing_video(
     if whole.made_with is not None:
         whole = replace(whole, made_with={**whole.made_with, **encoder.to_json()})
     segments = Segments(path, whole, encoder.threads)
-    with replacing(path) as temporary:
-        writer = VideoWriter(encoder, info, segments, whole.length)
-        try:
-            yield writer
+    check_writable(path)
+    writer = VideoWriter(encoder, info, segments, whole.length)
+    try:
+        yield writer
+        with replacing(path) as temporary:
             writer.finish(temporary, CONTAINERS[path.suffix.lower()], sound, stop or Event())
-        except av.FFmpegError as error:
-            raise RunError(f"FFmpeg cannot write this video ({error.strerror})", where=str(path)) from None
-        finally:
-            segments.abandon()
+    except av.FFmpegError as error:
+        raise RunError(f"FFmpeg cannot write this video ({error.strerror})", where=str(path)) from None
+    finally:
+        segments.abandon()
     segments.remove()
 
 
