@@ -63,7 +63,7 @@ def decode_picture(data: bytes | bytearray, where: str) -> Picture:
     # OpenCV turns every TIFF, and no WebP.
     orientation = 1 if data[:2] in (b"II", b"MM") else said.orientation
     rgb, shortened = _to_uint8(colour[..., ::-1], where)
-    notes = ("16 bits a channel became 8",) if shortened else ()
+    notes = ("16 bits a channel became 8",) if shortened else tuple[str, ...]()
     alpha = None
     whole = decode(cv2.IMREAD_UNCHANGED)
     if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -246,4 +246,4 @@ class Y4MWriter:
 
 def _rows(frame: av.VideoFrame) -> Iterator[Array]:
     for plane in frame.planes:
-        yield np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height]
+        yield np.frombuffer(cast("bytearray", plane), np.uint8).reshape(-1, plane.line_size)[: plane.height]

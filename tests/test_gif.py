@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,13 +29,8 @@ from engine.video import VideoFrame, VideoInfo, colour_of
 def animated(path: Path, frames: Sequence[Array], delays: Sequence[int], loops: int | None = 0) -> Path:
     """A GIF by Pillow; delays in hundredths of a second."""
     images = [Image.fromarray(frame) for frame in frames]
-    images[0].save(
-        path,
-        save_all=True,
-        append_images=images[1:],
-        duration=[10 * delay for delay in delays],
-        **({} if loops is None else {"loop": loops}),
-    )
+    more: dict[str, Any] = {} if loops is None else {"loop": loops}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=[10 * delay for delay in delays], **more)
     return path
 
 
