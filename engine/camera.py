@@ -128,9 +128,7 @@ class Camera:
             return None
         mask = Mask.open(self.controls.mask)
         if mask.still is None:
-            raise EngineError(
-                "this mask is a video, which a camera cannot follow", where=str(mask.path), allowed="a picture"
-            )
+            raise EngineError("this mask is a video, which a camera cannot follow", where=str(mask.path), allowed="a picture")
         return mask.still
 
     def _paint(self, shot: Shot, mask: Array | None) -> None:

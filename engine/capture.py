@@ -87,13 +87,9 @@ class Capture:
 
     def _fault(self, name: str, opened: bool) -> EngineError:
         if opened:
-            return EngineError(
-                "it gives no picture", where=self._where, remedy="Another program may be using it; close that one."
-            )
+            return EngineError("it gives no picture", where=self._where, remedy="Another program may be using it; close that one.")
         if not name.isdecimal():
-            return EngineError(
-                "this is no camera that OpenCV opens", where=self._where, allowed="a number, a file, an address"
-            )
+            return EngineError("this is no camera that OpenCV opens", where=self._where, allowed="a number, a file, an address")
         remedy = "Cameras count from 0: try another number, see that it is plugged in, and that you may use it."
         return EngineError("there is no such camera", where=self._where, remedy=remedy)
 

@@ -61,8 +61,13 @@ def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) 
 
 
 @hookspec
+def engine_before_timing(run: Run) -> None:
+    """The last step is done and the style is written; some steps more are timed, to find out what the loader costs."""
+
+
+@hookspec
 def engine_after_training(run: Run) -> None:
-    """The last step is done and the style is written."""
+    """The last step is done, the style is written and nothing else is to come."""
 
 
 @hookspec

@@ -131,6 +131,7 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
         style = _save_style(run, description)
         run.write_facts()
         if rounds := rounds_for(run.step - start):
+            run.host.call("engine_before_timing", run=run)
             _time_steps(run, batches, rounds, run.waited / (run.step - start), stop)
             run.write_facts()
         run.host.call("engine_after_training", run=run)

@@ -90,7 +90,9 @@ def content(path: Path) -> dict[str, object]:
         return dict(file.metadata()) | {name: (x.dtype, x.shape, x.tobytes()) for name in file.keys() for x in [file.get_tensor(name)]}  # noqa: SIM118 - it is no dict
 
 
-def test_a_run_says_what_its_loader_cost_and_is_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_says_what_its_loader_cost_and_is_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = write_tiny(tmp_path, preview="{every: 1000}", checkpoint="{every: 1000}", steps=str(STEPS))
     (tmp_path / "stops.py").write_text(STOPS.replace("SIGNALS", "0"))
     words = [ENGINE, "train", recipe, "--run-dir", tmp_path / "timed", "--plugin", tmp_path / "stops.py"]
@@ -104,10 +106,12 @@ def test_a_run_says_what_its_loader_cost_and_is_no_other_run(tmp_path: Path, mon
     assert 0 < step["live"] < 10
     assert step["ratio"] == pytest.approx(step["live"] / step["cached"], rel=0.02)
     assert data["samples"] == 2 * STEPS  # what is read afterwards is no part of the run
+    assert " left\nthe style is written; timing some more steps with and without the loader, " in done.stderr
     assert f"; a step with the live loader takes {step['ratio']:.2f}x of one over a single batch ({BLOCK} of each)" in done.stderr
     assert (tmp_path / "timed" / "seen.txt").is_file()
     monkeypatch.setattr(step_times, "MOST", 0)
-    train(recipe, run_dir=tmp_path / "untimed")
+    train(recipe, run_dir=tmp_path / "untimed", quiet=False)
+    assert "timing" not in capsys.readouterr().err
     assert facts(tmp_path / "untimed")["step"] is None
     for name in ("style.safetensors", "checkpoint.safetensors"):
         assert content(tmp_path / "timed" / name) == content(tmp_path / "untimed" / name)

@@ -66,6 +66,13 @@ def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) 
 
 
 @hookimpl
+def engine_before_timing(run: Run) -> None:
+    """Say why it is not over yet."""
+    if memory := run.memory.get("progress"):
+        memory["console"].print("the style is written; timing some more steps with and without the loader, for ten seconds at most", soft_wrap=True)
+
+
+@hookimpl
 def engine_after_training(run: Run) -> None:
     """Leave the terminal as it was, and say how the data came."""
     _close(run)
