@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -151,10 +152,25 @@ def available() -> tuple[str, ...]:
 @cache
 def taken_by(kind: str) -> tuple[str, ...]:
     """Those that a container takes; ``kind`` is FFmpeg's name for it."""
+    return tuple(name for name in available() if _takes(kind, CODECS[name].stream))
+
+
+def _takes(kind: str, stream: str) -> bool:
     import av
 
     with av.open(io.BytesIO(), "w", format=kind) as container:
-        return tuple(name for name in available() if CODECS[name].stream in container.supported_codecs)
+        if stream not in container.supported_codecs:
+            return False
+        # FFmpeg's list for QuickTime names what only its MP4 takes: the header of a file tells.
+        added = container.add_mux_stream(stream, rate=25, width=64, height=64)
+        added.time_base = Fraction(1, 25)
+        try:
+            container.start_encoding()
+        except av.ArgumentError:
+            return False
+        except av.InvalidDataError:  # this header lacks the parameter sets that an encoder would have given
+            pass
+        return True
 
 
 def even_size(info: VideoInfo) -> str:
