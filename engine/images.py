@@ -67,7 +67,10 @@ def decode_picture(data: bytes | bytearray, where: str) -> Picture:
     alpha = None
     whole = decode(cv2.IMREAD_UNCHANGED)
     if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
-        alpha = turned(_to_uint8(whole[..., 3], where)[0], orientation)
+        alpha = _to_uint8(whole[..., 3], where)[0]
+        # libtiff multiplies 8 bits itself; 16 come as they are stored.
+        if said.alpha == 1 or (said.alpha == 2 and not shortened):
+            rgb = _divided(rgb, alpha)
     profile = said.profile
     if said.channels == 4:
         notes += ("CMYK became RGB, without the colours of its profile" if profile is not None else "CMYK became RGB",)
@@ -75,7 +78,7 @@ def decode_picture(data: bytes | bytearray, where: str) -> Picture:
         if said.channels != 4:
             notes += ("its colour profile is not one of RGB, so it was dropped",)
         profile = None
-    return Picture(turned(rgb, orientation), alpha, notes, profile)
+    return Picture(turned(rgb, orientation), None if alpha is None else turned(alpha, orientation), notes, profile)
 
 
 def turned(x: Array, orientation: int) -> Array:
@@ -130,6 +133,12 @@ def resized(rgb: Array, long_side: int) -> Array:
     scale = long_side / max(rgb.shape[:2])
     size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
     return np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+
+
+def _divided(rgb: Array, alpha: Array) -> Array:
+    """Colours that were multiplied by their alpha, as they were before; black where nothing is left of them."""
+    share = np.divide(255, alpha, out=np.zeros(alpha.shape, np.float32), where=alpha > 0, dtype=np.float32)
+    return np.rint(np.minimum(rgb * share[..., None], 255)).astype(np.uint8)
 
 
 def _to_uint8(x: Array, where: str) -> tuple[Array, bool]:

@@ -25,6 +25,8 @@ class PictureMetadata:
     """ICC.1:2022."""
     channels: int | None = None
     """Of a JPEG."""
+    alpha: int | None = None
+    """Of a TIFF, its ExtraSamples (TIFF 6.0, page 31): 1 = the colours are multiplied by it, 2 = they are not, None = not said."""
 
 
 def read_metadata(data: bytes) -> PictureMetadata:
@@ -39,7 +41,7 @@ def read_metadata(data: bytes) -> PictureMetadata:
         exif = chunks.get(b"EXIF", b"")
         return PictureMetadata(_exif_orientation(exif.removeprefix(b"Exif\0\0")), chunks.get(b"ICCP"))
     if data[:4] in (b"II*\0", b"MM\0*"):
-        return PictureMetadata(_exif_orientation(data), _tiff_profile(data))
+        return PictureMetadata(_exif_orientation(data), _tiff_profile(data), alpha=_tiff_short(data, 338))
     return PictureMetadata()
 
 
@@ -148,13 +150,18 @@ def _ifd(tiff: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         yield tag, kind, values, tiff[start + 8 : start + 12]
 
 
-def _exif_orientation(tiff: bytes) -> int:
+def _tiff_short(tiff: bytes, wanted: int) -> int | None:
+    """The value of a tag that holds one number of 16 bits."""
     order = "<" if tiff[:2] == b"II" else ">"
     for tag, kind, count, value in _ifd(tiff):
-        if (tag, kind, count) == (0x0112, 3, 1):
-            (orientation,) = struct.unpack(order + "H", value[:2])
-            return orientation if 1 <= orientation <= 8 else 1
-    return 1
+        if (tag, kind, count) == (wanted, 3, 1):
+            return int(struct.unpack(order + "H", value[:2])[0])
+    return None
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    orientation = _tiff_short(tiff, 0x0112)
+    return orientation if orientation is not None and 1 <= orientation <= 8 else 1
 
 
 def _tiff_profile(data: bytes) -> bytes | None:

@@ -76,6 +76,16 @@ def test_a_colour_profile_is_carried_over(source: str, suffix: str, alpha: bool)
     assert opened(made).mode == ("RGBA" if alpha and suffix != ".jpg" else "RGB")
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_colours_below_half_transparent_pixels_stay(kind: str) -> None:
+    alpha = np.tile(np.linspace(64, 255, 24).astype(np.uint8), (16, 1))
+    read = decode_picture(saved(Image.fromarray(np.dstack([ASYMMETRIC, alpha])), kind, **LOSSLESS[kind]), "x")
+    np.testing.assert_array_equal(read.alpha, alpha)
+    np.testing.assert_allclose(read.rgb.astype(int), ASYMMETRIC.astype(int), atol=2 if kind == "TIFF" else 0)
+    again, _ = encode_picture(".tif", read, "x")
+    np.testing.assert_array_equal(decode_picture(again, "x").rgb, read.rgb)
+
+
 def test_a_profile_longer_than_a_segment_of_jpeg_is_cut_and_joined() -> None:
     profile = srgb()[:128] + np.random.default_rng(0).bytes(150_000)
     made, _ = encode_picture(".jpg", Picture(ASYMMETRIC, profile=profile), "x")
