@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -94,6 +94,9 @@ class Augmented(Dataset):
 
     def clip(self, index: int) -> Hashable:
         return self.dataset.clip(self._place(index))
+
+    def about(self, bad: Collection[str] = ()) -> Iterable[str]:
+        return self.dataset.about(bad)
 
     def _place(self, index: int) -> int:
         last, clips = len(self) - 1, len(self.dataset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Iterator
 from functools import cached_property
 from math import gcd
 from typing import ClassVar, Self
@@ -53,6 +53,10 @@ class Mixture(Dataset):
     def clip(self, index: int) -> Hashable:
         number, place = self.locate(index)
         return number, self.parts[number].clip(place)
+
+    def about(self, bad: Collection[str] = ()) -> Iterator[str]:
+        for part in self.parts:
+            yield from (f"{part.name}: {line}" for line in part.about(bad))
 
     def check(self) -> None:
         """Read a clip of each dataset; an :class:`EngineError` where one has none, or they do not fit each other."""

@@ -6,8 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Condition
 
@@ -26,7 +25,7 @@ from engine.cli import main
 from engine.cli.infer_camera import paint_camera
 from engine.controls import Controls
 from engine.recording import Recorder, numbered, recording_names
-from engine.screen import caption
+from engine.screen import Window, caption
 from engine.sizes import Size
 from engine.style import Style, StyleInfo
 
@@ -84,6 +83,10 @@ class Wall:
         if self.roll is not None:
             self.roll.let_go(len(self.roll.frames) + 1 if key in ("q", "Q", "\x1b") else self.step(len(self.painted)))
         return key
+
+
+def on(wall: Wall) -> Callable[[], AbstractContextManager[Window]]:
+    return lambda: nullcontext(wall)
 
 
 @pytest.fixture
@@ -249,7 +252,7 @@ def test_the_controls_hold(same: Path, tmp_path: Path) -> None:
 def test_a_real_clip_as_camera_from_end_to_end(same: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = real_clip("carphone_pristine.mp4")
     wall = Wall(None, keys="r.....q")
-    paint_camera(str(clip), str(same), BACKEND, Controls(), tmp_path / "new/out.mp4", as_json=True, window=lambda: nullcontext(wall))
+    paint_camera(str(clip), str(same), BACKEND, Controls(), tmp_path / "new/out.mp4", as_json=True, window=on(wall))
     said = json.loads(capsys.readouterr().out)
     assert (said["camera"], said["frames"] + said["dropped"] >= said["frames"] >= 2) == (str(clip), True)
     (recording,) = said["recordings"]
@@ -273,7 +276,7 @@ def test_without_a_name_recordings_are_dated(same: Path, tmp_path: Path) -> None
     for _ in range(2):
         wall = Wall(None, keys="r.q")
         clip = str(real_clip("carphone_pristine.mp4"))
-        paint_camera(clip, str(same), BACKEND, Controls(), tmp_path / "films", quiet=True, window=partial(nullcontext, wall))
+        paint_camera(clip, str(same), BACKEND, Controls(), tmp_path / "films", quiet=True, window=on(wall))
     films = sorted(path.name for path in (tmp_path / "films").iterdir())
     assert len(films) == 2
     assert all(film.startswith("camera.same.2") and film.endswith(".mp4") for film in films)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from media import real_clip
+from tiny import write_tiny
 
 ENGINE = Path(sys.executable).with_name("engine")
 CELL = 256 + 12
@@ -67,6 +68,52 @@ def test_the_samples_of_a_recipe_are_spread_evenly(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("moving_layers: 16384 samples, 3 read, 0 bad\nsize: 64x48, 2 frames\n")
     assert "not looked at: 16381 samples; --samples 16384 reads all" in done.stdout.splitlines()
+
+
+STRANGER = """
+from pathlib import Path
+from typing import ClassVar
+import numpy as np
+from engine import BadSample, Dataset, Sample, hookimpl
+
+class Tapes(Dataset):
+    name: ClassVar[str] = "tapes"
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index == 2:
+            raise BadSample("torn", where="shelf/2")
+        return Sample(np.full((2, 64, 64, 3), index, np.uint8))
+
+    def about(self, bad=()):
+        yield f"shelf: 4 tapes, torn: {', '.join(bad)}"
+
+@hookimpl
+def engine_register_datasets():
+    return [Tapes]
+"""
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("{name: tapes}", "shelf: 4 tapes, torn: shelf/2"),
+        ("[{name: tapes, share: 1}, {name: tapes, share: 1}]", "tapes: shelf: 4 tapes, torn: shelf/2"),
+    ],
+)
+def test_a_stranger_s_dataset_speaks_for_itself(dataset: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "tapes.py").write_text(STRANGER)
+    text = write_tiny(tmp_path).read_text()
+    (old,) = (line for line in text.splitlines() if line.startswith("dataset:"))
+    (tmp_path / "mine.yaml").write_text(text.replace(old, f"dataset: {dataset}"))
+    done = check("mine.yaml", "--plugin", "tapes.py", folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[1] == "size: 64x64, 2 frames"
+    assert lines[2] == said
+    assert "bad: shelf/2: torn" in lines
 
 
 def test_photos_and_clips_are_recognised(tmp_path: Path) -> None:

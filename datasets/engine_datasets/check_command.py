@@ -14,8 +14,6 @@ import typer
 from engine import BadSample, Dataset, EngineError, Picture, Sample, load_plugins, load_recipe, write_picture
 from engine_datasets.contact_sheet import difference, draw_sheet
 from engine_datasets.opening import open_folder
-from engine_datasets.sceneflow import SceneFlow
-from engine_datasets.video import Video
 
 RECIPES = (".yaml", ".yml")
 LISTED = 50
@@ -43,12 +41,12 @@ def check(
     """
     if output and output.exists() and not overwrite:
         raise EngineError("this file is here already", where=str(output), remedy="Replace it with --overwrite.")
-    dataset = open_dataset(what, set_ or (), plugin or ())
+    dataset, note = open_dataset(what, set_ or (), plugin or ())
     found = read_evenly(dataset, samples, rows)
     for line in describe(dataset, found):
         typer.echo(line)
-    if isinstance(dataset, Video) and not _is_recipe(what):
-        typer.echo("these are the usual settings of `video`; for others name a recipe that has them")
+    if note:
+        typer.echo(note)
     if output and found.shown:
         write_picture(output, Picture(draw_sheet(f"{dataset.name}: {what}", found.shown)))
         typer.echo(f"contact sheet: {output}")
@@ -56,14 +54,16 @@ def check(
         raise typer.Exit(1)
 
 
-def open_dataset(what: str, overrides: list[str] | tuple[str, ...] = (), plugins: list[Path] | tuple[Path, ...] = ()) -> Dataset:
-    """The dataset of a recipe, or one that fits what lies in a folder.
+def open_dataset(
+    what: str, overrides: list[str] | tuple[str, ...] = (), plugins: list[Path] | tuple[Path, ...] = ()
+) -> tuple[Dataset, str]:
+    """The dataset of a recipe, or one that fits what lies in a folder, and what is to be said of its settings.
 
     Raises:
         EngineError: There is nothing of the kind, or it is not laid out as it should be.
     """
     if _is_recipe(what):
-        return load_recipe(what, overrides, load_plugins(plugins)).dataset
+        return load_recipe(what, overrides, load_plugins(plugins)).dataset, ""
     if overrides:
         raise EngineError("--set changes a recipe, and this is none", where=what)
     return open_folder(what)
@@ -150,12 +150,7 @@ def describe(dataset: Dataset, found: Findings) -> Iterator[str]:
     yield f"{dataset.name}: {len(dataset)} samples, {found.asked} read, {found.asked - good} bad"
     for (frames, height, width), count in sorted(found.sizes.items()):
         yield f"size: {width}x{height}, {frames} frames" + (f" ({count} samples)" if len(found.sizes) > 1 else "")
-    if isinstance(dataset, Video):
-        yield f"cache: {dataset.place}"
-    if isinstance(dataset, SceneFlow) and len(dataset.counts()) > 1:
-        for root, count in dataset.counts().items():
-            bad = sum(Path(place).is_relative_to(root) for place in found.bad)
-            yield f"root: {root}: {count} samples" + (f"; bad files: {bad}" if bad else "")
+    yield from dataset.about(found.bad)
     if found.traceable:
         lengths = np.array(found.lengths or [0.0])
         typical = f"{np.median(lengths):.1f} px in the middle sample, {lengths.max():.1f} in the fastest"

@@ -15,7 +15,7 @@ from engine_datasets.video import Video
 PASSES = {"frames_finalpass": "finalpass", "frames_cleanpass": "cleanpass"}
 
 
-def open_folder(place: str) -> Dataset:
+def open_folder(place: str) -> tuple[Dataset, str]:
     """SceneFlow, photos or clips, whichever are there.
 
     Args:
@@ -23,7 +23,7 @@ def open_folder(place: str) -> Dataset:
 
     Returns:
         SceneFlow's left camera with all its splits; each photo once; or what ``video`` makes of the clips in its usual
-        size and cache.
+        size and cache. Beside it what is to be said of the settings that were chosen; nothing where there is no choice.
 
     Raises:
         EngineError: None of them is there, or the layout is wrong.
@@ -32,7 +32,7 @@ def open_folder(place: str) -> Dataset:
     if path.is_dir():
         for frames, render_pass in PASSES.items():
             if any(path.glob(f"{frames}/")) or any(path.glob(f"*/{frames}/")):
-                return SceneFlow.model_validate({"roots": place, "render_pass": render_pass, "split": "both"})
+                return SceneFlow.model_validate({"roots": place, "render_pass": render_pass, "split": "both"}), ""
     if path.is_dir():
         found = [path, *path.rglob("*")]
     elif path.exists():
@@ -42,9 +42,9 @@ def open_folder(place: str) -> Dataset:
     clips = sum(file.suffix.lower() in CLIPS for file in found)
     photos = sum(file.suffix.lower() in SUFFIXES for file in found)
     if clips and clips >= photos:
-        return Video(path=path)
+        return Video(path=path), "these are the usual settings of `video`; for others name a recipe that has them"
     if photos and path.exists():
-        return Images(path=path, length=len(list_photos(path)))
+        return Images(path=path, length=len(list_photos(path))), ""
     allowed = f"SceneFlow ({' or '.join(PASSES)} in it or one folder below), clips ({', '.join(sorted(CLIPS))}), photos"
     problem = "nothing here is training data" if found else "there is no such file or folder"
     raise EngineError(problem, where=place, allowed=allowed if found else f"{allowed}, or a recipe")

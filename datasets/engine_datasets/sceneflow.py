@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -77,6 +78,13 @@ class SceneFlow(Dataset):
         for root, sequence in self._sequences:
             found[root] += len(sequence.newer)
         return dict(found)
+
+    def about(self, bad: Collection[str] = ()) -> Iterator[str]:
+        """Its roots, where there are several."""
+        counts = self.counts()
+        for root, count in counts.items() if len(counts) > 1 else ():
+            faulty = sum(Path(place).is_relative_to(root) for place in bad)
+            yield f"root: {root}: {count} samples" + (f"; bad files: {faulty}" if faulty else "")
 
     @property
     def _frames(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from glob import glob
 from itertools import accumulate
@@ -68,6 +69,10 @@ class Video(Dataset):
     def place(self) -> Path:
         """The folder that frames and flow are kept in."""
         return self.cache or cache_folder() / "video"
+
+    def about(self, bad: Collection[str] = ()) -> Iterator[str]:
+        """Where its cache is."""
+        yield f"cache: {self.place}"
 
     def entries(self, workers: int | None = None, *, every_clip: bool = False) -> list[Entry]:
         """The clips that can be used, each with its pairs; what is not in the cache yet is computed, with progress on stderr.

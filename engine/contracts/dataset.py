@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -77,6 +77,14 @@ class Dataset(Component):
     def clip(self, index: int) -> Hashable:
         """Which clip stands at an index: equal where one stands at several, as in a mix."""
         return index
+
+    def about(self, bad: Collection[str] = ()) -> Iterable[str]:
+        """What ``engine data check`` says of this dataset beside what it finds out itself: a line for its cache, for each of its parts.
+
+        Args:
+            bad: The files at fault, by their paths, and other samples that could not be read, as ``sample 3``.
+        """
+        return ()
 
     def __iter__(self) -> Iterator[Sample]:  # type: ignore[override]  # pydantic's own goes through the settings
         """Every sample, in order."""

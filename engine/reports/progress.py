@@ -69,7 +69,8 @@ def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) 
 def engine_before_timing(run: Run) -> None:
     """Say why it is not over yet."""
     if memory := run.memory.get("progress"):
-        memory["console"].print("the style is written; timing some more steps with and without the loader, for ten seconds at most", soft_wrap=True)
+        text = "the style is written; timing some more steps with and without the loader, for about ten seconds at most"
+        memory["console"].print(text, soft_wrap=True)
 
 
 @hookimpl
