@@ -28,7 +28,7 @@ LOOK = "Look"
 VIDEO = "Video"
 """That of options of video files."""
 INPUTS = "Pictures, folders of pictures, videos, numbered pictures (frames/%04d.png), - for a picture or y4m video on stdin."
-OUTPUT = "A file, a folder for several inputs, numbered pictures (out/%05d.png), - for PNG or y4m video on stdout, -.EXT for others."
+OUTPUT = "A file, a folder for several inputs, numbered pictures (out/%05d.png), - for PNG or y4m on stdout, -.jpg or -.mp4 for others."
 
 
 def register(app: typer.Typer) -> None:
