@@ -125,7 +125,8 @@ def writing_frames(job: Job, info: VideoInfo, stop: Event, encoding: Encoding, c
         yield Y4MWriter(standard_output(stop), info, _left_behind(job, "y4m"))
     elif job.is_written_as_pictures:
         first = first_number(job.source) if job.is_sequence else 1
-        yield SequenceWriter(job.target, first, _left_behind(job, "a sequence of pictures"))
+        clock = () if job.is_sequence else (f"pictures hold no times; the input has {float(info.rate):g} frames a second",)
+        yield SequenceWriter(job.target, first, (*clock, *_left_behind(job, "a sequence of pictures")))
     elif _is_gif(job.target):
         loops = loops_of(job.source) if _is_gif(job.source) and _is_container(job) else 0
         with writing_gif(job.target, info, loops, _left_behind(job, "GIF")) as gif:

@@ -196,7 +196,7 @@ class Y4MReader:
 
 
 class Y4MWriter:
-    """A stream of frames; see :class:`engine.media.FrameWriter`. 4:2:0, or 4:4:4 where a side is odd."""
+    """A stream of frames; see :class:`engine.media.FrameWriter`. 4:2:0, or 4:4:4 where a side is odd; limited range."""
 
     def __init__(self, target: PipeWriter, info: VideoInfo, notes: tuple[str, ...] = ()) -> None:
         from av.video.reformatter import VideoReformatter
@@ -205,9 +205,9 @@ class Y4MWriter:
         """Frames so far."""
         self._target, self._info, self._notes = target, info, notes
         chroma = "444" if info.width % 2 or info.height % 2 else "420jpeg"
-        # Whoever reads it knows no matrix either, and guesses as we do.
-        self._colour: Colour = colour_of(2, info.colour.full, 2, 2, info.height)
-        self._header = Header(info.width, info.height, info.rate, chroma, info.aspect or Fraction(1), "p", info.colour.full)
+        # Whoever reads it knows no matrix either and guesses as we do; few heed the comment that says full range.
+        self._colour: Colour = colour_of(2, False, 2, 2, info.height)
+        self._header = Header(info.width, info.height, info.rate, chroma, info.aspect or Fraction(1), "p")
         self._reformatter = VideoReformatter()
         self._begin: int | None = None
         self._moved = Fraction(0)

@@ -64,9 +64,10 @@ def clip_of(frames: list[Array], *, full: bool = False, rate: Fraction = Fractio
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
-def test_frames_round_trip(folder: Path, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_frames_round_trip(folder: Path, size: tuple[int, int], full: bool) -> None:
     frames = drawn(3, *size)
-    with Y4MReader(piped(clip_of(frames)), Event()) as reader:
+    with Y4MReader(piped(clip_of(frames, full=full)), Event()) as reader:
         back = list(reader.frames())
         assert reader.notes() == ()
     assert reader.header == Header(size[1], size[0], Fraction(30000, 1001), "444" if size[0] % 2 else "420jpeg", Fraction(4, 3), "p")
