@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from engine.encoding import Encoding
 from engine.errors import EngineError
 from engine.ops import Array
 from engine.streams import write_behind
@@ -48,14 +49,15 @@ class Recorder:
         name: Asked for the name of each file when its first frame is there.
         rate: Frames a second, about.
         clock: Now, in seconds, by the clock of the frames.
+        encoding: The codec and its quality; by default what the container is mostly used with.
     """
 
-    def __init__(self, name: Callable[[], Path], rate: float, clock: Callable[[], float]) -> None:
+    def __init__(self, name: Callable[[], Path], rate: float, clock: Callable[[], float], encoding: Encoding | None = None) -> None:
         self.done: list[Recording] = []
         """In their order."""
         self.on = False
         """Whether frames are kept."""
-        self._name, self._clock = name, clock
+        self._name, self._clock, self._encoding = name, clock, encoding
         self._rate = Fraction(rate).limit_denominator(1001)
         self._open: _Open | None = None
 
@@ -88,7 +90,7 @@ class Recorder:
             self.stop()
             self.on = True
         if self._open is None:
-            self._open = _Open(self._name(), image, seconds, self._rate)
+            self._open = _Open(self._name(), image, seconds, self._rate, self._encoding)
         else:
             self._open.add(image, seconds)
 
@@ -96,14 +98,14 @@ class Recorder:
 class _Open:
     """A file that is being written; always one frame behind, whose duration is not known yet."""
 
-    def __init__(self, path: Path, image: Array, seconds: float, rate: Fraction) -> None:
+    def __init__(self, path: Path, image: Array, seconds: float, rate: Fraction, encoding: Encoding | None) -> None:
         self.begun, self.size = seconds, image.shape[:2]
         self._path, self._frames = path, 1
         self._held = image, 0
         height, width = self.size
         info = VideoInfo(width, height, Fraction(1, TICKS), rate, colour_of(1, False, 1, 1, height))
         with ExitStack() as stack:
-            writer = stack.enter_context(writing_video(path, info))
+            writer = stack.enter_context(writing_video(path, info, encoding=encoding))
             self._put = stack.enter_context(write_behind(writer.write, WAITING))
             self._files = stack.pop_all()
 

@@ -24,6 +24,7 @@ from engine.capture import Capture
 from engine.cli import main
 from engine.cli.infer_camera import paint_camera
 from engine.controls import Controls
+from engine.encoding import Encoding
 from engine.recording import Recorder, numbered, recording_names
 from engine.screen import Window, caption
 from engine.sizes import Size
@@ -252,7 +253,9 @@ def test_the_controls_hold(same: Path, tmp_path: Path) -> None:
 def test_a_real_clip_as_camera_from_end_to_end(same: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = real_clip("carphone_pristine.mp4")
     wall = Wall(None, keys="r.....q")
-    paint_camera(str(clip), str(same), BACKEND, Controls(), tmp_path / "new/out.mp4", as_json=True, window=on(wall))
+    paint_camera(
+        str(clip), str(same), BACKEND, Controls(), tmp_path / "new/out.mp4", encoding=Encoding(crf=3), as_json=True, window=on(wall)
+    )
     said = json.loads(capsys.readouterr().out)
     assert (said["camera"], said["frames"] + said["dropped"] >= said["frames"] >= 2) == (str(clip), True)
     (recording,) = said["recordings"]
@@ -300,6 +303,9 @@ def test_what_is_no_camera_is_told(name: str, said: str, tmp_path: Path, monkeyp
         (["clip.mp4"], "INPUT and --camera exclude each other"),
         (["--blend", "a:1,b:1"], "--blend and --camera exclude each other"),
         (["--batch", "2"], "--batch and --camera exclude each other"),
+        (["--smooth", "0.5"], "--smooth and --camera exclude each other"),
+        (["--crf", "99"], "99"),
+        (["-o", "new/out.webm", "--codec", "h264"], ".webm files do not take h264"),
         (["-o", "out.gif"], "out.gif: a recording is not written as '.gif'"),
         (["-o", "same.mp4"], "same.mp4: this output exists already"),
         (["--style", "nowhere"], "no style is called 'nowhere'"),

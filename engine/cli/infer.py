@@ -78,7 +78,7 @@ def infer(
         bool, typer.Option("--resume", help="Go on with a video that was not finished, with the same options.", rich_help_panel=VIDEO)
     ] = False,
     fps: Annotated[str | None, typer.Option(metavar="N", help="Frames a second of numbered pictures.", show_default="25")] = None,
-    camera: Annotated[str | None, typer.Option(metavar="N", help="Paint a camera live, in a window; 0 is the first one.")] = None,
+    camera: Annotated[str | None, typer.Option(metavar="N|URL", help="Paint a camera live, in a window; 0 is the first one.")] = None,
     plugin: PluginFiles = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -110,7 +110,8 @@ def infer(
 
         check_options(context)
         used, into = host.make_backend(backend, device=device, precision=precision), Path(output) if output is not None else None
-        paint_camera(camera, style or DEFAULT_STYLE, used, controls, into, overwrite=overwrite, quiet=quiet, as_json=as_json)
+        first, encoding = style or DEFAULT_STYLE, options.encoding
+        paint_camera(camera, first, used, controls, into, encoding, overwrite=overwrite, quiet=quiet, as_json=as_json)
         return
     shares = _shares(style, blend)
     chosen = [(load_style(name), share) for name, share in shares.items()]

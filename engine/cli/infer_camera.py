@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from engine.camera import Camera
     from engine.contracts.backend import Backend
     from engine.controls import Controls
+    from engine.encoding import Encoding
     from engine.screen import Window
 
-LOOK = ("style", "strength", "preserve_color", "size", "max_size", "mask")
-TAKEN = frozenset({"camera", "output", "backend", "device", "precision", "plugin", "overwrite", "quiet", "as_json", *LOOK})
+PICTURE = ("codec", "crf", "style", "strength", "preserve_color", "size", "max_size", "mask")
+TAKEN = frozenset({"camera", "output", "backend", "device", "precision", "plugin", "overwrite", "quiet", "as_json", *PICTURE})
 """The options of ``engine infer`` that a camera takes."""
+SUFFIX = ".mp4"
+"""Of recordings without a name."""
 
 
 def check_options(context: typer.Context) -> None:
@@ -41,6 +44,7 @@ def paint_camera(
     backend: Backend,
     controls: Controls,
     output: Path | None,
+    encoding: Encoding | None = None,
     *,
     overwrite: bool = False,
     quiet: bool = False,
@@ -55,6 +59,7 @@ def paint_camera(
         backend: What paints.
         controls: What is done to the painting.
         output: The recording, or a folder for recordings; their names are made of the style and the time where none is given.
+        encoding: Of recordings.
         overwrite: Replace recordings that are there.
         quiet: Say nothing but errors.
         as_json: Print one document at the end.
@@ -69,14 +74,16 @@ def paint_camera(
     from engine.screen import ScreenWindow
     from engine.style import find_style, style_files
 
-    folder = output is not None and output.is_dir()
-    if output is not None and not folder:
+    folder = output if output is not None and output.is_dir() else Path()
+    names = recording_names(output, overwrite=overwrite) if output is not None and not output.is_dir() else None
+    if encoding is not None:
+        encoding.encoder(output.suffix if names is not None and output is not None else SUFFIX)
+    if output is not None:
         make_folder(output.parent)
-    names = recording_names(output, overwrite=overwrite) if output is not None and not folder else None
 
     def name() -> Path:
         stem = f"camera.{file_word(gallery.name)}.{datetime.now():%Y-%m-%d-%H%M%S}"
-        return next(names or numbered(Path(output or ".") / f"{stem}.mp4"))
+        return next(names or numbered(folder / f"{stem}{SUFFIX}"))
 
     first = find_style(style)
     others = [(word, path) for word, path in style_files().items() if path.resolve() != first.resolve()]
@@ -84,7 +91,7 @@ def paint_camera(
     gallery = Gallery([(word, first), *others], backend)
     progress = PaintingProgress(quiet)
     with (window or (lambda: ScreenWindow(f"engine: camera {camera}")))() as shown, Capture(camera) as source:
-        recorder = Recorder(name, source.rate, time.monotonic)
+        recorder = Recorder(name, source.rate, time.monotonic, encoding)
         live = Camera(source, gallery, shown, recorder, controls, mirror=camera.isdecimal(), say=progress.say)
         about = {key: backend.describe()[key] for key in ("device", "precision")}
         progress.say(", ".join([f"backend {backend.name}", *(f"{key} {value}" for key, value in about.items()), *controls.said()]))
