@@ -15,6 +15,7 @@ import numpy as np
 from engine.errors import EngineError
 from engine.ops import Array
 from engine.sizes import Size
+from engine.smoothing import Motion, MotionTracker, Smoother, check_smoothing
 
 LUMA = (0.2126, 0.7152, 0.0722)
 """Of R', G', B' in Y': ITU-R BT.709, whose primaries are those of sRGB."""
@@ -35,19 +36,22 @@ class Controls:
     """Painted and written at this size; None = that of the source."""
     mask: Path | None = None
     """A picture or a video: painted where it is white, the source where it is black."""
+    smooth: float = 0.0
+    """In time, along the motion of the source: 0 = not at all, 1 = as smooth as it gets. A single picture stays as it is."""
 
     def __post_init__(self) -> None:
         check_strength(self.strength)
+        check_smoothing(self.smooth)
 
     @property
     def needs_source(self) -> bool:
         """Whether the output is made of the painting and the source, not of the painting alone."""
-        return self.strength != 1 or self.preserve_color or self.mask is not None
+        return self.strength != 1 or self.preserve_color or self.mask is not None or self.smooth != 0
 
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` says of them."""
         size, mask = (None if x is None else str(x) for x in (self.size, self.mask))
-        return {"strength": self.strength, "preserve_color": self.preserve_color, "size": size, "mask": mask}
+        return {"strength": self.strength, "preserve_color": self.preserve_color, "size": size, "mask": mask, "smooth": self.smooth}
 
     def said(self) -> Iterator[str]:
         """A few words for each one that is in use."""
@@ -59,6 +63,8 @@ class Controls:
             yield f"size {self.size}"
         if self.mask is not None:
             yield f"mask {self.mask}"
+        if self.smooth != 0:
+            yield f"smoothing {self.smooth:g}"
 
 
 def check_strength(strength: float) -> None:
@@ -169,22 +175,27 @@ def retouched(
     controls: Controls,
     masks: Iterable[Array] | None = None,
 ) -> Generator[Array, None, None]:
-    """Paint a stream and retouch every frame with the source that it came from.
+    """Paint a stream, smooth it in time, and retouch every frame with the source that it came from.
+
+    Smoothing comes first, on the painting alone: what strength, colours and mask then show of the source is the source of the moment.
 
     Args:
         paint: Frames to as many painted frames in their order; how far it reads ahead bounds how many sources are kept.
         frames: uint8 RGB (h, w, 3).
-        controls: Strength and colours.
+        controls: Smoothing, strength and colours.
         masks: uint8 (h, w), one for each frame.
     """
-    waiting: deque[tuple[Array, Array | None]] = deque()  # appended where ``paint`` reads, a thread perhaps
+    waiting: deque[tuple[Array, Array | None, Motion | None]] = deque()  # appended where ``paint`` reads, a thread perhaps
+    tracker = MotionTracker() if controls.smooth else None
+    smoother = Smoother(controls.smooth)
 
     def sources() -> Iterator[Array]:
-        for pair in zip(frames, repeat(None) if masks is None else masks, strict=False):
-            waiting.append(pair)
-            yield pair[0]
+        for source, mask in zip(frames, repeat(None) if masks is None else masks, strict=False):
+            waiting.append((source, mask, None if tracker is None else tracker.step(source)))
+            yield source
 
     with closing(paint(sources())) as painted:
         for image in painted:
-            source, mask = waiting.popleft()
-            yield retouch(source, image, strength=controls.strength, preserve_color=controls.preserve_color, mask=mask)
+            source, mask, motion = waiting.popleft()
+            smoothed = image if tracker is None else smoother.step(image, motion)
+            yield retouch(source, smoothed, strength=controls.strength, preserve_color=controls.preserve_color, mask=mask)

@@ -173,6 +173,8 @@ class Studio:
             notes = save_picture(job, replace(picture, rgb=painted, alpha=alpha))
         watch(job, 1, 1)
         said = (*_resized(before, (width, height)), *(masks.notes() if masks is not None else ()))
+        if self.controls.smooth:
+            said = (*said, "one picture has nothing to be smoothed in time")
         return Result(job, 1, width, height, notes=(*picture.notes, *said, *notes), stages=stages.seconds())
 
     def _video(self, job: Job, watch: Watch) -> Result:
@@ -180,11 +182,11 @@ class Studio:
         decoded = 0
         stages = Stages()
 
-        def images(reader: FrameReader, masks: MaskStream | None, done: int) -> Iterator[Array]:
+        def images(reader: FrameReader, masks: MaskStream | None, skipped: int) -> Iterator[Array]:
             nonlocal decoded
             for frame in reader.frames():
                 decoded += 1
-                if decoded > done:
+                if decoded > skipped:
                     clock.append((frame.pts, frame.duration))
                     yield resize(frame.image, width, height)
                 elif masks is not None:
@@ -204,18 +206,23 @@ class Studio:
                 stages.leaving("encode", writing_frames(job, info, stop, self.options.encoding, self._continuation(job, info))) as writer,
             ):
                 done = writer.done if isinstance(writer, VideoWriter) else 0
-                frames = stages.each("decode", images(reader, masks, done))
+                skipped = 0 if self.controls.smooth else done  # a smoothed frame stands on all before it, back to the last cut
+                frames = stages.each("decode", images(reader, masks, skipped))
                 stream = stages.each("paint", self._painted(frames, masks, self.batch, stages))
                 write = stages.calling("encode", writer.write)
                 with write_behind(write, 2 * self.batch) as put, closing(stream) as painted:
-                    for count, image in enumerate(painted, done + 1):
-                        put(VideoFrame(image, *clock.popleft()))
+                    for count, image in enumerate(painted, skipped + 1):
+                        shown = clock.popleft()
+                        if count > done:
+                            put(VideoFrame(image, *shown))
                         watch(job, count, info.frames)
                         go_on()
                 go_on()  # asked for during the last frame, or before the first of none
                 if writer.written != decoded:
                     raise RunError(f"{decoded} frames were read and {writer.written} written", where=str(job.source))
             said = [*_resized(before, (width, height)), *(masks.notes() if masks is not None else ())]
+            if done > skipped:
+                said.append(f"the {done} frames that were there were painted again, because smoothing needs them")
             if info.aspect != reader.info.aspect and info.aspect is not None:
                 said.append(f"its pixels are {info.aspect.numerator}:{info.aspect.denominator}, so that it is shown in the old proportions")
             notes = (*reader.notes(), *said, *writer.notes)

@@ -254,7 +254,8 @@ def test_a_video_is_mixed_frame_by_frame(folder: Path, run: Callable[..., tuple[
         assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(found, wished, strict=True)) < 3  # what H.264 loses
         assert shown(folder / "out.mp4") == shown(folder / "clip.mp4")
         (item,) = json.loads(out)["outputs"]
-        assert item["controls"] == {"strength": strength, "preserve_color": False, "size": None, "mask": None, "blend": None}
+        rest = {"preserve_color": False, "size": None, "mask": None, "smooth": 0.0, "blend": None}
+        assert item["controls"] == {"strength": strength, **rest}
         assert ("strength 0.25" in err) == (strength == 0.25)
 
 

@@ -62,6 +62,12 @@ def infer(
         Path | None,
         typer.Option(metavar="FILE", help="A picture or a video: paint where it is white, keep black.", rich_help_panel=LOOK),
     ] = None,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1", help="Steady a video's strokes along its motion, without ghosts; 1 is steadiest.", rich_help_panel=LOOK
+        ),
+    ] = 0.0,
     codec: Annotated[
         str | None,
         typer.Option(
@@ -103,7 +109,7 @@ def infer(
     if piped and resume:
         raise EngineError("what goes to a pipe cannot be resumed", where="--resume", remedy="Give a file to -o.")
     options = VideoOptions(Encoding(codec, crf), resume)
-    controls = Controls(strength, preserve_color, _size(size, max_size), mask)
+    controls = Controls(strength, preserve_color, _size(size, max_size), mask, smooth)
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
     if camera is not None:
         from engine.cli.infer_camera import check_options, paint_camera
