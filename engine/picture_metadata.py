@@ -11,7 +11,9 @@ MOST = 2**24
 """Bytes of a colour profile; published ones have less than four million."""
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_TIFF = b"II*\0", b"MM\0*"
 _ICC = b"ICC_PROFILE\0"
+_PROFILE_TAG = 34675  # of TIFF
 _PIECE = 65519  # of a profile in one JPEG segment: 65533 less its mark and two counters
 
 
@@ -40,13 +42,13 @@ def read_metadata(data: bytes) -> PictureMetadata:
         chunks = dict(_riff_chunks(data))
         exif = chunks.get(b"EXIF", b"")
         return PictureMetadata(_exif_orientation(exif.removeprefix(b"Exif\0\0")), chunks.get(b"ICCP"))
-    if data[:4] in (b"II*\0", b"MM\0*"):
+    if data[:4] in _TIFF:
         return PictureMetadata(_exif_orientation(data), _tiff_profile(data), alpha=_tiff_short(data, 338))
     return PictureMetadata()
 
 
 def with_profile(data: bytes, profile: bytes) -> bytes | None:
-    """A PNG, JPEG or WebP file that was written without a colour profile, with one; None for other formats and profiles too long."""
+    """A PNG, JPEG, WebP or TIFF file that was written without a colour profile, with one; None for other formats, or one too long."""
     if data.startswith(_PNG):
         body = b"ICC profile\0\0" + zlib.compress(profile, 9)
         head = 8 + 25  # IHDR comes first
@@ -61,6 +63,8 @@ def with_profile(data: bytes, profile: bytes) -> bytes | None:
         return data[:head] + packed + data[head:]
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_with_profile(data, profile)
+    if data[:4] in _TIFF:
+        return _tiff_with_profile(data, profile)
     return None
 
 
@@ -138,6 +142,21 @@ def _webp_with_profile(data: bytes, profile: bytes) -> bytes | None:
     return b"RIFF" + struct.pack("<I", len(packed) + 4) + b"WEBP" + packed
 
 
+def _tiff_with_profile(data: bytes, profile: bytes) -> bytes:
+    """With a first directory that names the profile, behind the old one and the pixels."""
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack(order + "I", data[4:8])
+    (count,) = struct.unpack(order + "H", data[at : at + 2])
+    after = at + 2 + 12 * count
+    body = data[8:] + bytes(len(data) % 2)
+    entries = [data[start : start + 12] for start in range(at + 2, after, 12)]
+    entries.append(struct.pack(order + "HHII", _PROFILE_TAG, 7, len(profile), 8 + len(body)))
+    entries.sort(key=lambda entry: struct.unpack(order + "H", entry[:2]))
+    body += profile + bytes(len(profile) % 2)
+    directory = struct.pack(order + "H", count + 1) + b"".join(entries) + data[after : after + 4]
+    return data[:4] + struct.pack(order + "I", 8 + len(body)) + body + directory
+
+
 def _ifd(tiff: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """Tag, type, count and the four bytes of value or offset of each entry of the first directory."""
     order = "<" if tiff[:2] == b"II" else ">"
@@ -167,7 +186,7 @@ def _exif_orientation(tiff: bytes) -> int:
 def _tiff_profile(data: bytes) -> bytes | None:
     order = "<" if data[:2] == b"II" else ">"
     for tag, _, count, value in _ifd(data):
-        if tag == 34675:
+        if tag == _PROFILE_TAG:
             (at,) = struct.unpack(order + "I", value)
             return data[at : at + count] if 4 < count <= MOST and at + count <= len(data) else None
     return None

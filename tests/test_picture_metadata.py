@@ -61,7 +61,7 @@ def test_every_orientation_is_made_upright(kind: str, alpha: bool, orientation: 
 
 
 @pytest.mark.parametrize("source", ["PNG", "WEBP", "TIFF", "JPEG"])
-@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg", ".tif"])
 @pytest.mark.parametrize("alpha", [False, True])
 def test_a_colour_profile_is_carried_over(source: str, suffix: str, alpha: bool) -> None:
     data = saved(Image.fromarray(ASYMMETRIC), source, icc_profile=srgb(), **LOSSLESS.get(source, {}))
