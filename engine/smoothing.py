@@ -132,10 +132,10 @@ class Smoother:
         flow, trust = _enlarged(motion, height, width, first, last)
         x, y = _places(flow, first)
         now = painted[first:last].astype(np.float32)
-        change = cv2.remap(before, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE) - now
+        change: Array = cv2.remap(before, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE) - now
         kept = (self._kept * trust)[..., None]
         made = np.zeros_like(now)
-        coarse = now
+        coarse: Array = now
         for deviation, share in BANDS:
             blurred, blurred_change = (cv2.GaussianBlur(part, (_side(deviation),) * 2, deviation) for part in (coarse, change))
             band = coarse - blurred

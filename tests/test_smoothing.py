@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +14,14 @@ import cv2
 import numpy as np
 import pytest
 from engine_datasets.moving_layers import MovingLayers
-from media import identity_style, write_clip
+from installed import BACKENDS, backend
+from media import drawn, identity_style, write_clip
 
-from engine import Array, EngineError, VideoReader, read_picture, smoothing, warp, write_picture
+from engine import Array, EngineError, Picture, VideoReader, load_style, read_picture, smoothing, warp, write_picture
 from engine.cli import main
 from engine.controls import Controls, recolour, retouch, retouched
-from engine.images import Picture
+from engine.infer import Result, Studio, VideoOptions
+from engine.jobs import plan
 from engine.smoothing import smooth
 
 
@@ -171,3 +174,31 @@ def test_the_command_smooths_videos_and_leaves_pictures(tmp_path: Path, capsys: 
         found = [read_picture(path).rgb for path in sorted((tmp_path / str(strength)).iterdir())]
         np.testing.assert_array_equal(found, list(smooth(frames, frames, strength)))
     assert (np.array(found) == frames).all()
+
+
+def test_a_smoothed_video_that_was_stopped_goes_on_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of it lies behind, and smoothing needs it: the frames are painted again and not written again."""
+    write_clip(tmp_path / "clip.mp4", drawn(12, 48, 64))
+    monkeypatch.setattr("engine.infer.LENGTH", 5)
+    style = load_style(identity_style(tmp_path / "same.safetensors"))
+
+    def paint(target: str, until: int | None = None, *, resume: bool = False) -> Result | None:
+        def watch(job: object, count: int, total: object) -> None:
+            if count == until:
+                raise KeyboardInterrupt
+
+        studio = Studio.open(style, backend(BACKENDS[0]), 1, Controls(smooth=1), VideoOptions(resume=resume))
+        work = plan([tmp_path / "clip.mp4"], str(tmp_path / target), "same", overwrite=True)
+        with suppress(KeyboardInterrupt):
+            (result,) = studio.paint(work.jobs, watch)
+            return result
+        return None
+
+    assert paint("whole.mp4") is not None
+    assert paint("parts.mp4", 8) is None
+    result = paint("parts.mp4", resume=True)
+    assert result is not None
+    assert result.error is None
+    assert result.resumed == 5
+    assert any("the 5 frames that were there were painted again" in note for note in result.notes)
+    assert (tmp_path / "parts.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
