@@ -57,6 +57,8 @@ from engine.layers import ReLU as ReLU
 from engine.layers import Tanh as Tanh
 from engine.layers import Upsample2d as Upsample2d
 from engine.layers import Weights as Weights
+from engine.moments import Moments as Moments
+from engine.moments import ScaleShift as ScaleShift
 from engine.network import NativeLayers as NativeLayers
 from engine.network import Network as Network
 from engine.network import Node as Node
@@ -79,6 +81,7 @@ from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
 from engine.places import cache_folder as cache_folder
 from engine.video_reading import VideoReader as VideoReader
+from engine.windows import Window as Window
 
 if TYPE_CHECKING:
     from engine.plugins import load_plugins as load_plugins

@@ -6,6 +6,7 @@ import math
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import Field
 from engine.components import Component
 from engine.errors import EngineError
 from engine.ops import Array, Ops, PadMode, Shape, Tensor, UpsampleMode
+from engine.windows import Window
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
@@ -33,6 +35,8 @@ class Layer(Component):
     """How many inputs it takes; None for any number from one."""
     statistics: ClassVar[tuple[str, ...]] = ()
     """Which of its weights are no parameters: they came with a trained network, and training leaves them as they are."""
+    exact: ClassVar[tuple[int, ...]] = ()
+    """Which of its inputs are read as float32 whatever precision the network computes in, where they are inputs of the network."""
     kinds: ClassVar[dict[str, type[Layer]]] = {}
     """Every layer that has been imported so far, by name; a plugin's layer counts once its module is loaded."""
 
@@ -58,6 +62,13 @@ class Layer(Component):
     def shape(self, *shapes: Shape) -> Shape:
         """The output's shape; an :class:`EngineError` where the inputs do not fit."""
         return shapes[0]
+
+    def window(self) -> Window | None:
+        """Which rows of its inputs a row of its output is made of; None where that may be all of them.
+
+        A layer that says None is never painted in stripes, and one that overrides ``apply`` must say it anew.
+        """
+        return None
 
     def macs(self, *shapes: Shape) -> int:
         """Multiply-accumulates of one image's matrix work; norms and activations count nothing, as the field does."""
@@ -100,6 +111,9 @@ class Conv2d(Layer):
 
     def macs(self, *shapes: Shape) -> int:
         return math.prod(self.weights(shapes[0][0])["weight"]) * math.prod(self.shape(*shapes)[1:])
+
+    def window(self) -> Window:
+        return Window(self.padding, self.kernel - 1 - self.padding, Fraction(1, self.stride))
 
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         dtype = ops.dtype(x[0])
@@ -148,6 +162,9 @@ class BatchNorm2d(Layer):
         ones, zeros = np.ones(channels[0], np.float32), np.zeros(channels[0], np.float32)
         return {"weight": ones, "bias": zeros, "running_mean": zeros.copy(), "running_var": ones.copy()}
 
+    def window(self) -> Window:
+        return Window()
+
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         # In float32: x and the mean can be large and nearly equal.
         wide = {key: ops.reshape(ops.cast(value, "float32"), (1, -1, 1, 1)) for key, value in weights.items()}
@@ -161,6 +178,9 @@ class ReLU(Layer):
 
     name = "relu"
 
+    def window(self) -> Window:
+        return Window()
+
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.relu(x[0])
 
@@ -169,6 +189,9 @@ class Tanh(Layer):
     """The hyperbolic tangent."""
 
     name = "tanh"
+
+    def window(self) -> Window:
+        return Window()
 
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.tanh(x[0])
@@ -187,6 +210,9 @@ class MaxPool2d(Layer):
             raise EngineError(f"{h}x{w} pixels are smaller than the {self.kernel}x{self.kernel} window")
         return (c, (h - self.kernel) // self.stride + 1, (w - self.kernel) // self.stride + 1)
 
+    def window(self) -> Window:
+        return Window(0, self.kernel - 1, Fraction(1, self.stride))
+
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.max_pool2d(x[0], self.kernel, self.stride)
 
@@ -201,6 +227,9 @@ class Upsample2d(Layer):
     def shape(self, *shapes: Shape) -> Shape:
         c, h, w = shapes[0]
         return (c, h * self.factor, w * self.factor)
+
+    def window(self) -> Window:
+        return Window(int(self.mode == "bilinear"), int(self.mode != "nearest"), Fraction(self.factor))
 
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.upsample(x[0], self.factor, self.mode)
@@ -217,6 +246,9 @@ class Add(Layer):
             raise EngineError(f"cannot add shapes {shapes[0]} and {shapes[1]}")
         return shapes[0]
 
+    def window(self) -> Window:
+        return Window()
+
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return x[0] + x[1]
 
@@ -231,6 +263,9 @@ class Concat(Layer):
         if len({shape[1:] for shape in shapes}) != 1:
             raise EngineError(f"cannot join channels of different sizes: {shapes}")
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+    def window(self) -> Window:
+        return Window()
 
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.concat(x, axis=1)
@@ -249,6 +284,9 @@ class Pad(Layer):
             raise EngineError(f"{h}x{w} pixels are too few to mirror {self.amount}", allowed=f"sides over {self.amount} pixels")
         return (c, h + 2 * self.amount, w + 2 * self.amount)
 
+    def window(self) -> Window:
+        return Window(self.amount, -self.amount)
+
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.pad(x[0], (self.amount,) * 4, self.mode)
 
@@ -265,6 +303,9 @@ class PadToMultiple(Layer):
             raise EngineError(f"{h}x{w} pixels are too few to mirror to a multiple of {self.multiple}")
         return (c, h + -h % self.multiple, w + -w % self.multiple)
 
+    def window(self) -> Window:
+        return Window(multiple=self.multiple)
+
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.pad_to_multiple(x[0], self.multiple)
 
@@ -280,6 +321,9 @@ class CropLike(Layer):
         if new_h > h or new_w > w:
             raise EngineError(f"cannot crop {h}x{w} pixels to {new_h}x{new_w}")
         return (c, new_h, new_w)
+
+    def window(self) -> Window:
+        return Window()
 
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         return ops.crop_like(x[0], x[1])
@@ -299,6 +343,9 @@ class Normalize(Layer):
         if {len(self.mean), len(self.std)} - {1, channels} or 0 in self.std or not self.low < self.high:
             raise EngineError(f"mean {self.mean}, std {self.std} and range [{self.low}, {self.high}] do not fit {channels} channels")
         return shapes[0]
+
+    def window(self) -> Window:
+        return Window()
 
     def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
         std, mean = np.array(self.std), np.array(self.mean)

@@ -110,13 +110,13 @@ class Network:
         """(c, h, w) of every input and node for an image of that size; an :class:`EngineError` where it is too small."""
         if self.sizes and (height, width) != (256, 256):
             raise EngineError("a part of a network knows its shapes for an image of 256x256 alone")
-        shapes: dict[str, Shape] = {name: (c, *self.sizes.get(name, (height, width))) for name, c in self.inputs.items()}
-        for node in self.nodes:
-            try:
-                shapes[node.name] = node.layer.shape(*(shapes[name] for name in node.inputs))
-            except EngineError as error:
-                raise EngineError(f"an image of {width}x{height} does not fit {node.name!r}: {error}") from None
-        return shapes
+        return self._shapes({name: self.sizes.get(name, (height, width)) for name in self.inputs}, f"an image of {width}x{height}")
+
+    def check_inputs(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        """(c, h, w) of every input and node for inputs of these shapes (..., h, w); an :class:`EngineError` where they do not fit."""
+        sizes = {name: (shapes[name][-2], shapes[name][-1]) for name in self.inputs}
+        said = " and ".join(dict.fromkeys(f"{width}x{height}" for height, width in sizes.values()))
+        return self._shapes(sizes, f"an image of {said}" if len(sizes) == 1 else f"inputs of {said}")
 
     def weight_shapes(self) -> dict[str, Shape]:
         """The shape of every weight by its full name, ``<node>.<weight>``."""
@@ -202,6 +202,20 @@ class Network:
     @cached_property
     def _weight_names(self) -> dict[str, tuple[str, ...]]:
         return {node.name: tuple(node.layer.weights(*channels)) for node, channels in self._channels()}
+
+    @cached_property
+    def exact_inputs(self) -> frozenset[str]:
+        """Inputs that stay float32 in every precision, because a layer reads them so (:attr:`Layer.exact`)."""
+        return frozenset(node.inputs[i] for node in self.nodes for i in node.layer.exact) & frozenset(self.inputs)
+
+    def _shapes(self, sizes: Mapping[str, tuple[int, int]], image: str) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {name: (c, *sizes[name]) for name, c in self.inputs.items()}
+        for node in self.nodes:
+            try:
+                shapes[node.name] = node.layer.shape(*(shapes[name] for name in node.inputs))
+            except EngineError as error:
+                raise EngineError(f"{image} does not fit {node.name!r}: {error}") from None
+        return shapes
 
     def _channels(self) -> list[tuple[Node, tuple[int, ...]]]:
         # Channels do not depend on the image's size, so any that every layer takes will do.

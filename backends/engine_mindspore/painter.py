@@ -76,7 +76,9 @@ class MindSporePainter:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         graphs = self._recent.of((self._key, *(inputs[name].shape for name in self._network.inputs)))
-        values = self._run(graphs, {name: self._ops.asarray(inputs[name], self._precision) for name in self._network.inputs})
+        exact = self._network.exact_inputs
+        tensors = {name: self._ops.asarray(inputs[name], "float32" if name in exact else self._precision) for name in self._network.inputs}
+        values = self._run(graphs, tensors)
         return {name: self._ops.to_numpy(values[name]) for name in self._network.outputs}
 
     def _run(self, graphs: Graphs, values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -56,8 +56,10 @@ def image_model(
     about = f"float32 (n, c, h, w), black is {network.low:g} and white {network.high:g}"
     inputs = {name: free_input(name, "float32", (None, c, None, None)) for name, c in network.inputs.items()}
     outputs = network.apply(ops, _weights(network, weights), inputs, native=native)
+    # Sizes of one name are taken for equal, and memory is shared by them; those of a part's inputs are not.
+    free = (None, None) if network.sizes else ("h", "w")
     return write_model(
-        {name: Port(x, ("n", network.inputs[name], "h", "w"), about) for name, x in inputs.items()},
+        {name: Port(x, ("n", network.inputs[name], *free), about) for name, x in inputs.items()},
         {name: Port(x, ("n", *x.sizes[1:])) for name, x in outputs.items()},
         metadata=metadata,
     )

@@ -22,20 +22,16 @@ class OnnxPainter:
 
     def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
         for frames in batches:
-            self._check(*frames.shape[1:3])
+            # An image too small to mirror is an error here: onnxruntime 1.20 reads past its edge.
+            self._network.shapes(*frames.shape[1:3])
             (painted,) = self._pictures.run({FRAMES: np.ascontiguousarray(frames)}, [PAINTED])
             yield painted
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         arrays = {name: np.ascontiguousarray(x, np.float32) for name, x in inputs.items()}
-        for x in arrays.values():
-            self._check(*x.shape[2:])
+        self._network.check_inputs({name: x.shape for name, x in arrays.items()})
         outputs = self._network.outputs
         return dict(zip(outputs, self._images.run(arrays, outputs), strict=True))
-
-    def _check(self, height: int, width: int) -> None:
-        # An image too small to mirror is an error here: onnxruntime 1.20 reads past its edge.
-        self._network.shapes(height, width)
 
     @cached_property
     def _pictures(self) -> Session:

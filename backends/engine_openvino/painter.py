@@ -33,8 +33,7 @@ class OpenVinoPainter:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         arrays = [np.ascontiguousarray(inputs[name], np.float32) for name in self._network.inputs]
-        for x in arrays:
-            self._network.shapes(*x.shape[2:])
+        self._network.check_inputs({name: x.shape for name, x in zip(self._network.inputs, arrays, strict=True)})
         return dict(zip(self._network.outputs, self._images.run(arrays), strict=True))
 
     def _checked(self, batches: Iterator[Array]) -> Iterator[Array]:

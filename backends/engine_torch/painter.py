@@ -24,7 +24,8 @@ class TorchPainter:
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        tensors = {name: self._ops.asarray(x, self._precision) for name, x in inputs.items()}
+        exact = self._network.exact_inputs
+        tensors = {name: self._ops.asarray(x, "float32" if name in exact else self._precision) for name, x in inputs.items()}
         outputs = self._network.apply(self._ops, self._weights, tensors, native=self._native)
         return {name: self._ops.to_numpy(x) for name, x in outputs.items()}
 

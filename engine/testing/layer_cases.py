@@ -17,6 +17,7 @@ from engine.layers import (
     Tanh,
     Upsample2d,
 )
+from engine.moments import Moments, ScaleShift
 from engine.testing.cases import LayerCase
 
 IMAGE = (3, 5, 6)
@@ -49,6 +50,8 @@ LAYER_CASES = (
     LayerCase(PadToMultiple(multiple=3), ((2, 6, 4),), value_tolerance=0.0),
     LayerCase(CropLike(), ((3, 8, 8), (1, 5, 6)), value_tolerance=0.0),
     LayerCase(Normalize(**IMAGENET), (IMAGE,)),
+    LayerCase(Moments(), (IMAGE, (1, 5, 1))),
+    LayerCase(ScaleShift(), (IMAGE, (3, 1, 1), (3, 1, 1))),
     LayerCase(Normalize(low=0, high=255, mean=(0.5,), std=(2.0,)), ((1, 4, 3),)),
 )
 """Every layer of the core, for every backend."""

@@ -1,0 +1,195 @@
+"""Painting in stripes: any network, on every backend, comes to what the whole frame comes to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from installed import BACKENDS, HOST, backend
+from small_network import small
+
+from engine import (
+    Add,
+    Array,
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    CropLike,
+    EngineError,
+    InstanceNorm2d,
+    Layer,
+    MaxPool2d,
+    Network,
+    Node,
+    Normalize,
+    Pad,
+    PadToMultiple,
+    ReLU,
+    Tanh,
+    Upsample2d,
+    chain,
+    residual,
+)
+from engine.stripes import Plan
+from engine.testing import OracleOps, draw
+from engine.tiling import TiledPainter, choose_rows
+
+RECONET = HOST.make_model("reconet", {"width": 4, "residual_blocks": 2}).network()
+SMALL = small()
+"""For MindSpore, which compiles every part for every size."""
+
+
+class _Oracle:
+    """A painter in float64, in which stripes and the whole frame must agree to the last digits that float32 between parts leaves."""
+
+    def __init__(self, network: Network, weights: dict[str, Array]) -> None:
+        self._network, self._weights = network, weights
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        self._network.check_inputs({name: x.shape for name, x in inputs.items()})
+        given = {name: x.astype(np.float64) for name, x in inputs.items()}
+        return self._network.apply(OracleOps(), self._weights, given)
+
+    def paint(self, batches: Any) -> Any:
+        raise NotImplementedError
+
+
+def with_skip(pad: int, stride: int, mode: Any, pool: bool) -> Network:
+    """Down and up again beside a skip at full size, norms on both, one of them on the picture itself."""
+    down: Layer = MaxPool2d(kernel=stride + 1, stride=stride) if pool else Conv2d(out_channels=3, stride=stride, padding=1)
+    nodes = chain(
+        "image", {"pad": PadToMultiple(multiple=2 * stride), "norm0": InstanceNorm2d(), "conv0": Conv2d(out_channels=3, padding=1)}
+    )
+    nodes += chain("conv0", {"batch": BatchNorm2d(), "wide": Pad(amount=pad), "down": down, "norm1": InstanceNorm2d(eps=1e-3)})
+    nodes += residual("norm1", "block", [("conv", Conv2d(out_channels=3, padding=1)), ("norm", InstanceNorm2d()), ("relu", ReLU())])
+    nodes += chain(
+        "block.add", {"up": Upsample2d(factor=stride, mode=mode), "tail": Conv2d(out_channels=2, kernel=1), "norm2": InstanceNorm2d()}
+    )
+    nodes += (
+        Node("same", CropLike(), ("norm2", "conv0")),
+        Node("skip", CropLike(), ("conv0", "same")),
+        Node("join", Concat(), ("same", "skip")),
+    )
+    nodes += chain("join", {"last": Conv2d(out_channels=3, groups=1, padding=1), "norm3": InstanceNorm2d(), "tanh": Tanh()})
+    nodes += (Node("crop", CropLike(), ("tanh", "image")),)
+    return Network({"image": 3}, nodes, ("crop",))
+
+
+@given(
+    st.integers(9, 60),
+    st.integers(1, 30),
+    st.sampled_from([0, 1, 4]),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from(["nearest", "bilinear", "bilinear_asymmetric"]),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_network_comes_to_the_same(height: int, rows: int, pad: int, stride: int, mode: str, pool: bool) -> None:
+    network = with_skip(pad + stride, stride, mode, pool)
+    weights = network.initial_weights(1)
+    image = {"image": draw("tall", (1, 3, height, 9)).astype(np.float32)}
+    whole = _Oracle(network, weights).run(image)["crop"]
+    tiled = TiledPainter(_oracle, network, weights, rows).run(image)["crop"]
+    np.testing.assert_allclose(tiled, whole, atol=3e-4)
+
+
+def _oracle(network: Network, weights: Any) -> Any:
+    return _Oracle(network, dict(weights))
+
+
+def test_without_padding_rows_move_up_and_a_frame_is_mirrored_once() -> None:
+    nodes = chain(
+        "image", {"pad": Pad(amount=12), "a": Conv2d(out_channels=2), "norm": InstanceNorm2d(), "b": Conv2d(out_channels=2, kernel=5)}
+    )
+    nodes += chain("b", {"pool": MaxPool2d(kernel=3, stride=2), "norm2": InstanceNorm2d(), "c": Conv2d(out_channels=1)})
+    network = Network({"image": 3}, nodes, ("c", "norm"))
+    weights, image = network.initial_weights(0), {"image": draw("mirrored", (2, 3, 33, 14)).astype(np.float32)}
+    whole = _Oracle(network, weights).run(image)
+    for rows in (1, 7, 16):
+        tiled = TiledPainter(_oracle, network, weights, rows).run(image)
+        for name in network.outputs:
+            np.testing.assert_allclose(tiled[name], whole[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_paints_within_a_grey_level(name: str) -> None:
+    slow = name == "mindspore"
+    network = SMALL if slow else RECONET
+    weights = network.initial_weights(0)
+    sizes = [(37, 26, (16,))] if slow else [(64, 48, (4, 20, 64)), (61, 47, (7, 200))]
+    for height, width, heights in sizes:
+        frames = np.random.default_rng(0).integers(0, 256, (1 if slow else 2, height, width, 3), np.uint8)
+        (whole,) = backend(name).painter(network, weights).paint(iter([frames]))
+        for rows in heights:
+            (tiled,) = TiledPainter(backend(name).painter, network, weights, rows).paint(iter([frames]))
+            difference = np.abs(whole.astype(int) - tiled)
+            assert difference.max() <= 1
+            assert (difference > 0).mean() < 0.001
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_reduced_precision_comes_no_farther_from_float32(name: str) -> None:
+    try:
+        backend(name, "bfloat16").painter(RECONET, RECONET.initial_weights(0))
+    except EngineError as error:
+        pytest.skip(f"{name} computes in no bfloat16 here: {error}")
+    network = SMALL if name == "mindspore" else RECONET
+    weights, reduced = network.initial_weights(0), backend(name, "bfloat16").painter
+    frames = np.random.default_rng(0).integers(0, 256, (1, 40, 28, 3), np.uint8)
+    painters = [backend(name).painter(network, weights), reduced(network, weights), TiledPainter(reduced, network, weights, 16)]
+    exact, whole, tiled = (np.concatenate(list(painter.paint(iter([frames])))).astype(float) for painter in painters)
+    assert np.sqrt(np.mean((tiled - exact) ** 2)) <= np.sqrt(np.mean((whole - exact) ** 2)) * 1.02
+
+
+def test_moments_of_large_and_nearly_equal_numbers_are_kept() -> None:
+    network = Network({"image": 3}, chain("image", {"norm": InstanceNorm2d()}), ("norm",))
+    weights = network.initial_weights(0)
+    image = (1000 + 0.01 * draw("equal", (1, 3, 64, 16))).astype(np.float32)
+    tiled = TiledPainter(backend("torch").painter, network, weights, 4).run({"image": image})["norm"]
+    exact = (image - image.mean((2, 3), dtype=np.float64, keepdims=True)) / np.sqrt(np.float64(image).var((2, 3), keepdims=True) + 1e-5)
+    assert np.abs(tiled - exact).max() < 0.02  # float32 holds 1000 to 6e-5, the numbers vary by 0.01
+
+
+class _Shuffled(ReLU):
+    name = "tests_shuffled"
+
+    def apply(self, ops: Any, weights: Any, *x: Any) -> Any:
+        return x[0] - ops.mean(x[0], axis=(2, 3), keepdims=True)
+
+
+class _OwnNorm(InstanceNorm2d):
+    name = "tests_own_norm"
+
+
+@pytest.mark.parametrize("layer", [_Shuffled(), _OwnNorm()])
+def test_a_layer_that_may_read_everything_is_refused(layer: Layer) -> None:
+    with pytest.raises(EngineError, match=r"'odd' may read all of its input(.|\n)*--tile off"):
+        Plan.of(Network({"image": 3}, chain("image", {"odd": layer}), ("odd",)))
+
+
+def test_rows_of_different_scales_do_not_meet() -> None:
+    nodes = (*chain("image", {"up": Upsample2d(factor=1), "down": MaxPool2d(kernel=1, stride=2)}), Node("sum", Add(), ("down", "up")))
+    with pytest.raises(EngineError, match="'sum' may read all"):
+        Plan.of(Network({"image": 3}, nodes, ("sum",)))
+
+
+def test_every_layer_but_moments_has_a_window() -> None:
+    mean, std = (0.5,), (0.5,)
+    network = Network({"image": 3}, chain("image", {"n": Normalize(mean=mean, std=std)}), ("n",))
+    assert Plan.of(network).multiple == 1
+
+
+def test_the_widest_reconet_fits_4k_into_two_gigabytes() -> None:
+    plan = Plan.of(HOST.make_model("reconet", {}).network())
+    assert plan.most_numbers * 2160 * 3840 * 4 > 6e9
+    assert plan.kept_numbers * 2160 * 3840 * 4 < 0.8e9
+    chosen = [choose_rows(plan, 2160, 3840, memory * 10**9) for memory in (2, 4, 6, 12, 20)]
+    assert chosen[0] == 64
+    assert chosen[-1] is None
+    assert chosen[1] is not None
+    assert chosen[2] is not None
+    assert chosen[1] <= chosen[2]
+    assert choose_rows(plan, 360, 640, 2 * 10**9) is None
