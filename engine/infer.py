@@ -231,10 +231,14 @@ class Studio:
     def _continuation(self, job: Job, info: VideoInfo) -> Continuation:
         length = -(-LENGTH // self.batch) * self.batch  # whole batches: on some backends a frame depends on how many are painted with it
         if not job.source.is_file():
-            return Continuation(None, self.options.resume, length)  # a pipe is read once, and numbered pictures have no one file
+            obstacle = "its frames are read from a pipe, or are pictures of their own"
+            return Continuation(None, obstacle, self.options.resume, length)
+        if self.controls.smooth:
+            obstacle = "with --smooth a frame depends on those before it"
+            return Continuation(None, obstacle, self.options.resume, length)
         size = f"{info.width}x{info.height}"
         made_with = {"input": fingerprint(job.source), "frame size": size, **self.made_with, "segment": length}
-        return Continuation(made_with, self.options.resume, length)
+        return Continuation(made_with, resume=self.options.resume, length=length)
 
     def _painted(self, frames: Iterable[Array], masks: MaskStream | None, batch: int, stages: Stages) -> Generator[Array, None, None]:
         painters = [stages.watched(painter) for painter in self.painters]

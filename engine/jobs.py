@@ -14,6 +14,7 @@ from typing import Literal
 from engine import images, video, y4m
 from engine.errors import EngineError
 from engine.pipes import PipeReader, standard_input
+from engine.segments import folder_of
 from engine.sequences import Pattern
 
 STREAM = Path("-")
@@ -56,6 +57,8 @@ class Plan:
 
     jobs: tuple[Job, ...]
     skipped: tuple[Path, ...] = ()
+    finished: tuple[Job, ...] = ()
+    """Those that an earlier run has done."""
 
 
 def file_word(style: str) -> str:
@@ -69,6 +72,7 @@ def plan(
     style: str,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     rate: Fraction | None = None,
     stdin: Callable[[], PipeReader] = standard_input,
 ) -> Plan:
@@ -79,6 +83,7 @@ def plan(
         output: A file, a pattern or - for one input, otherwise a folder; beside each input where it is None.
         style: The style's name, for names of outputs.
         overwrite: Replace files that are there.
+        resume: Go on with an earlier run: what it finished is left as it is.
         rate: Frames a second of numbered pictures.
         stdin: Opens standard input; its first bytes tell a video from a picture.
 
@@ -123,11 +128,13 @@ def plan(
             jobs.append(_job(source, source.with_name(f"{source.stem}.{word}{source.suffix}"), choose=True))
         else:
             jobs.append(_job(source, Path(output) / source.name if folder else Path(output), choose=folder))
-    for problem in _problems(jobs, overwrite):
+    finished = [job for job in jobs if resume and not overwrite and job.target.is_file() and not folder_of(job.target).exists()]
+    for problem in _problems(jobs, overwrite, finished):
         raise problem
+    jobs = [job for job in jobs if job not in finished]
     jobs = [job if _is_there(job.source) else replace(job, missing=True) for job in jobs]
     jobs = [replace(job, rate=rate) if job.is_sequence else job for job in jobs]
-    return Plan(tuple(jobs), tuple(skipped))
+    return Plan(tuple(jobs), tuple(skipped), tuple(finished))
 
 
 def no_such_file(source: Path) -> EngineError:
@@ -176,7 +183,7 @@ def _natural(path: Path) -> list[str | int]:
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split(r"([0-9]+)", path.name))]
 
 
-def _problems(jobs: Sequence[Job], overwrite: bool) -> Iterator[EngineError]:
+def _problems(jobs: Sequence[Job], overwrite: bool, finished: Sequence[Job]) -> Iterator[EngineError]:
     files = [job for job in jobs if job.target != STREAM]
     sources = {source.resolve() for job in jobs for source in _files_of(job.source)}
     for job in files:
@@ -190,7 +197,7 @@ def _problems(jobs: Sequence[Job], overwrite: bool) -> Iterator[EngineError]:
     twice = [target for target, times in Counter(job.target.resolve() for job in files).items() if times > 1]
     if twice:
         yield EngineError("several inputs would be written here", where=str(twice[0]), remedy="Paint them in separate runs.")
-    there = [target for job in files for target in _targets_of(job) if target.exists()]
+    there = [target for job in files if job not in finished for target in _targets_of(job) if target.exists()]
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         yield EngineError(f"this output exists already{more}", where=str(there[0]), remedy="Give --overwrite to replace it, or another -o.")

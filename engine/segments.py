@@ -41,6 +41,8 @@ class Continuation:
 
     made_with: Mapping[str, Any] | None = None
     """All that the frames depend on, as JSON; None = a run that cannot go on where it ended, and keeps nothing."""
+    obstacle: str = "it keeps nothing"
+    """Why it cannot."""
     resume: bool = False
     """Go on where an earlier run ended."""
     length: int = LENGTH
@@ -145,7 +147,8 @@ class Segments:
 
     def _resume(self) -> None:
         if self._continuation.made_with is None:
-            raise EngineError("this run cannot go on where another one ended", where="--resume", remedy="Leave --resume out.")
+            problem = f"this cannot go on where an earlier run ended: {self._continuation.obstacle}"
+            raise EngineError(problem, where=f"--resume: {self._target}", remedy="Leave --resume out.")
         manifest = _manifest(self._folder)
         if manifest is None:
             self.notes = ("there was nothing to go on with, so it was painted from the start",)

@@ -72,7 +72,7 @@ def test_a_short_video_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_what_cannot_go_on_keeps_nothing_and_says_so(tmp_path: Path) -> None:
     interrupt(tmp_path / "out.mp4", 11, made_with=None)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(EngineError, match="--resume: this run cannot go on"):
+    with pytest.raises(EngineError, match="this cannot go on where an earlier run ended: it keeps nothing"):
         write(tmp_path / "out.mp4", made_with=None, resume=True)
 
 
@@ -207,6 +207,8 @@ def test_a_run_that_was_ended_goes_on(folder: Path, capsys: pytest.CaptureFixtur
     assert "550 frames" in said
     assert f"{kept} frames are of an earlier run" in said
     continued = (folder / "out.mp4").read_bytes()
+    assert command("--resume", *larger) == 0
+    assert "out.mp4: skipped, an earlier run has finished it" in capsys.readouterr().err
     assert command("--overwrite", "--resume", *larger) == 0
     assert "there was nothing to go on with" in capsys.readouterr().err
     assert (folder / "out.mp4").read_bytes() == continued

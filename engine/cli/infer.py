@@ -127,7 +127,7 @@ def infer(
         target = f"{folder}/out{str(output)[1:]}" if folder else output
         if not inputs:
             inputs, target = [places.shipped() / "sample.mp4"], target or f"sample.{file_word(word)}.mp4"
-        work = plan(inputs, target, word, overwrite=overwrite, rate=_rate(fps))
+        work = plan(inputs, target, word, overwrite=overwrite, resume=resume, rate=_rate(fps))
         if mask is not None and mask.resolve() in [job.target.resolve() for job in work.jobs]:
             raise EngineError("this output is the mask", where=str(mask), remedy="Give another -o.")
         options.check(work.jobs)
@@ -139,6 +139,8 @@ def infer(
             progress.say(", ".join([*(f"{key} {value}" for key, value in about.items()), *controls.said(), *said]))
             for path in work.skipped:
                 progress.say(f"{path}: skipped, no picture")
+            for job in work.finished:
+                progress.say(f"{job.target}: skipped, an earlier run has finished it")
             results: list[Result] = []
             for result in Studio.open(chosen, used, batch, controls, options).paint(work.jobs, progress.watch):
                 results.append(result)
@@ -150,7 +152,17 @@ def infer(
         applied = controls.to_json() | {"blend": shares if blend is not None else None}
         done = [result.to_json() | about | {"controls": applied} for result in results if result.error is None]
         failed = [result.to_json() for result in results if result.error is not None]
-        print(json.dumps({"outputs": done, "failed": failed, "skipped": [str(path) for path in work.skipped]}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "outputs": done,
+                    "failed": failed,
+                    "skipped": [str(path) for path in work.skipped],
+                    "finished": [str(job.target) for job in work.finished],
+                },
+                indent=2,
+            )
+        )
     if codes := [result.error.exit_code for result in results if result.error is not None]:
         raise typer.Exit(max(codes))
 
