@@ -29,6 +29,7 @@ from engine.sizes import pixel_aspect, resize
 from engine.stages import Stage, Stages, peak_memory, stages_to_json
 from engine.streams import write_behind
 from engine.style import Style
+from engine.tiling import Tile, Tiles
 from engine.video import CONTAINERS, VideoFrame, VideoInfo
 from engine.video_writing import VideoWriter
 
@@ -50,6 +51,8 @@ class Result:
     """Seconds of each stage's own work."""
     resumed: int = 0
     """Frames, of all, that an earlier run had painted."""
+    tile: int | None = None
+    """Rows computed at once; None for the whole frame."""
     error: EngineError | None = field(default=None, compare=False)
     """Why nothing was written."""
 
@@ -68,7 +71,7 @@ class Result:
         files = {"input": str(self.job.source), "output": str(self.job.target)}
         if self.error is not None:
             return files | {"error": str(self.error)}
-        size = {"frames": self.frames, "width": self.width, "height": self.height}
+        size = {"frames": self.frames, "width": self.width, "height": self.height, "tile": self.tile}
         speed = {"seconds": round(self.seconds, 3), "frames_per_second": round(self.rate, 3)}
         stages = {"stages": stages_to_json(self.stages, self.frames, self.resumed), "peak_memory_mib": peak_memory()}
         return files | size | {"resumed_frames": self.resumed} | speed | stages | {"notes": list(self.notes)}
@@ -100,7 +103,8 @@ class Studio:
     styles: tuple[Style, ...]
     shares: tuple[float, ...]
     """Of each style in what is written; they add up to 1."""
-    painters: tuple[Painter, ...]
+    tiles: Tiles
+    """What paints."""
     batch: int
     controls: Controls = field(default_factory=Controls)
     mask: Mask | None = None
@@ -117,19 +121,21 @@ class Studio:
         batch: int | None = None,
         controls: Controls | None = None,
         options: VideoOptions | None = None,
+        tile: Tile = "auto",
     ) -> Studio:
         """Put a style on the backend, or several with their shares.
 
-        Without ``batch`` four frames at a time on an accelerator and one on a CPU.
+        Without ``batch`` four frames at a time on an accelerator and one on a CPU. ``tile`` is the number of rows computed at once.
 
         Raises:
-            EngineError: The mask cannot be read, or the backend cannot run.
+            EngineError: The mask cannot be read, the backend cannot run, or a network cannot be painted by ``tile`` rows.
         """
         controls = controls or Controls()
         mask = Mask.open(controls.mask) if controls.mask is not None else None
         size = batch if batch is not None else (1 if backend.describe()["device"].startswith("cpu") else 4)
         styles, shares = zip(*([(style, 1.0)] if isinstance(style, Style) else style), strict=True)
         painters = tuple(backend.painter(one.network, one.weights, batch=size) for one in styles)
+        tiles = Tiles(backend, [(one.network, one.weights) for one in styles], painters, tile)
         made_with = {
             "styles": [_identity(one) for one in styles],
             "shares": list(shares),
@@ -138,7 +144,7 @@ class Studio:
             **controls.to_json(),
             "mask": fingerprint(controls.mask) if controls.mask is not None else None,
         }
-        return cls(styles, shares, painters, size, controls, mask, options or VideoOptions(), made_with)
+        return cls(styles, shares, tiles, size, controls, mask, options or VideoOptions(), made_with)
 
     def paint(self, jobs: Iterable[Job], watch: Watch = lambda *_: None) -> Iterator[Result]:
         """Paint one file after another. One that fails becomes a result with an ``error``; the rest goes on."""
@@ -153,7 +159,7 @@ class Studio:
             except (RuntimeError, MemoryError) as error:  # how frameworks say that memory ran out
                 if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
                     raise
-                remedy = "Give --batch 1, or a smaller input."
+                remedy = "Give --tile 64, --batch 1, or a smaller input."
                 yield Result(job, error=RunError("there is not enough memory to paint this", where=str(job.source), remedy=remedy))
             else:
                 yield replace(done, seconds=time.perf_counter() - started, notes=(*job.notes, *done.notes))
@@ -164,18 +170,19 @@ class Studio:
             picture = open_picture(job)
         before = picture.rgb.shape[1], picture.rgb.shape[0]
         width, height = self._size_of(job.source, *before)
+        painters, tile = self.tiles.choose(height, width)
         rgb = resize(picture.rgb, width, height)
         alpha = None if picture.alpha is None else resize(picture.alpha, width, height)
         with self.mask.for_picture(width, height) if self.mask is not None else nullcontext() as masks:
-            (painted,) = stages.each("paint", self._painted([rgb], masks, 1, stages))
+            (painted,) = stages.each("paint", self._painted(painters, [rgb], masks, 1, stages))
         make_folder(job.target.parent)
         with stages.working("encode"):
             notes = save_picture(job, replace(picture, rgb=painted, alpha=alpha))
         watch(job, 1, 1)
-        said = (*_resized(before, (width, height)), *(masks.notes() if masks is not None else ()))
+        said = (*_resized(before, (width, height)), *_in_stripes(tile), *(masks.notes() if masks is not None else ()))
         if self.controls.smooth:
             said = (*said, "one picture has nothing to be smoothed in time")
-        return Result(job, 1, width, height, notes=(*picture.notes, *said, *notes), stages=stages.seconds())
+        return Result(job, 1, width, height, notes=(*picture.notes, *said, *notes), stages=stages.seconds(), tile=tile)
 
     def _video(self, job: Job, watch: Watch) -> Result:
         clock: deque[tuple[int, int]] = deque()
@@ -199,16 +206,17 @@ class Studio:
         with stop_between_steps() as stop, open_frames(job, stop) as reader:
             before = reader.info.width, reader.info.height
             width, height = self._size_of(job.source, *before)
+            painters, tile = self.tiles.choose(height, width, self.batch)
             info = replace(reader.info, width=width, height=height, aspect=pixel_aspect(reader.info.aspect, before, (width, height)))
             make_folder(job.target.parent)
             with (
                 self.mask.for_video(width, height, info.rate) if self.mask is not None else nullcontext() as masks,
-                stages.leaving("encode", writing_frames(job, info, stop, self.options.encoding, self._continuation(job, info))) as writer,
+                stages.leaving("encode", writing_frames(job, info, stop, self.options.encoding, self._continuation(job, info, tile))) as writer,
             ):
                 done = writer.done if isinstance(writer, VideoWriter) else 0
                 skipped = 0 if self.controls.smooth else done  # a smoothed frame stands on all before it, back to the last cut
                 frames = stages.each("decode", images(reader, masks, skipped))
-                stream = stages.each("paint", self._painted(frames, masks, self.batch, stages))
+                stream = stages.each("paint", self._painted(painters, frames, masks, self.batch, stages))
                 write = stages.calling("encode", writer.write)
                 with write_behind(write, 2 * self.batch) as put, closing(stream) as painted:
                     for count, image in enumerate(painted, skipped + 1):
@@ -220,28 +228,27 @@ class Studio:
                 go_on()  # asked for during the last frame, or before the first of none
                 if writer.written != decoded:
                     raise RunError(f"{decoded} frames were read and {writer.written} written", where=str(job.source))
-            said = [*_resized(before, (width, height)), *(masks.notes() if masks is not None else ())]
+            said = [*_resized(before, (width, height)), *_in_stripes(tile), *(masks.notes() if masks is not None else ())]
             if done > skipped:
                 said.append(f"the {done} frames that were there were painted again, because smoothing needs them")
             if info.aspect != reader.info.aspect and info.aspect is not None:
                 said.append(f"its pixels are {info.aspect.numerator}:{info.aspect.denominator}, so that it is shown in the old proportions")
             notes = (*reader.notes(), *said, *writer.notes)
-            return Result(job, writer.written, width, height, notes=notes, stages=stages.seconds(), resumed=done)
+            return Result(job, writer.written, width, height, notes=notes, stages=stages.seconds(), resumed=done, tile=tile)
 
-    def _continuation(self, job: Job, info: VideoInfo) -> Continuation:
+    def _continuation(self, job: Job, info: VideoInfo, tile: int | None) -> Continuation:
         length = -(-LENGTH // self.batch) * self.batch  # whole batches: on some backends a frame depends on how many are painted with it
         if not job.source.is_file():
             obstacle = "its frames are read from a pipe, or are pictures of their own"
             return Continuation(None, obstacle, self.options.resume, length)
-        if self.controls.smooth:
-            obstacle = "with --smooth a frame depends on those before it"
-            return Continuation(None, obstacle, self.options.resume, length)
         size = f"{info.width}x{info.height}"
-        made_with = {"input": fingerprint(job.source), "frame size": size, **self.made_with, "segment": length}
+        made_with = {"input": fingerprint(job.source), "frame size": size, "tile": tile, **self.made_with, "segment": length}
         return Continuation(made_with, resume=self.options.resume, length=length)
 
-    def _painted(self, frames: Iterable[Array], masks: MaskStream | None, batch: int, stages: Stages) -> Generator[Array, None, None]:
-        painters = [stages.watched(painter) for painter in self.painters]
+    def _painted(
+        self, chosen: Sequence[Painter], frames: Iterable[Array], masks: MaskStream | None, batch: int, stages: Stages
+    ) -> Generator[Array, None, None]:
+        painters = [stages.watched(painter) for painter in chosen]
 
         def paint(sources: Iterable[Array]) -> Generator[Array, None, None]:
             if len(painters) == 1:
@@ -264,6 +271,10 @@ class Studio:
 
 def _resized(before: tuple[int, int], after: tuple[int, int]) -> tuple[str, ...]:
     return () if before == after else (f"resized from {before[0]}x{before[1]} to {after[0]}x{after[1]}",)
+
+
+def _in_stripes(tile: int | None) -> tuple[str, ...]:
+    return () if tile is None else (f"painted in stripes of {tile} rows, with the statistics of the whole frame",)
 
 
 def _identity(style: Style) -> str:
