@@ -211,7 +211,9 @@ class Studio:
             make_folder(job.target.parent)
             with (
                 self.mask.for_video(width, height, info.rate) if self.mask is not None else nullcontext() as masks,
-                stages.leaving("encode", writing_frames(job, info, stop, self.options.encoding, self._continuation(job, info, tile))) as writer,
+                stages.leaving(
+                    "encode", writing_frames(job, info, stop, self.options.encoding, self._continuation(job, info, tile))
+                ) as writer,
             ):
                 done = writer.done if isinstance(writer, VideoWriter) else 0
                 skipped = 0 if self.controls.smooth else done  # a smoothed frame stands on all before it, back to the last cut

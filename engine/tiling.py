@@ -8,17 +8,21 @@ scale and a shift. An activation between two parts is kept in pieces, which go a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from engine.contracts.backend import Painter
+from engine.contracts.backend import Backend, Painter
+from engine.errors import EngineError
+from engine.memory import free_memory
 from engine.network import Network
 from engine.ops import Array, Shape
 from engine.stripes import Plan, Rows, Work, marks_of, moments_of, scale_of, shift_of
 
 MakePainter: TypeAlias = Callable[[Network, Mapping[str, Array]], Painter]
+Tile: TypeAlias = Literal["auto", "off"] | int
+"""How many rows are computed at once: ``off`` is the whole frame, ``auto`` goes by the free memory."""
 Put: TypeAlias = Callable[[str, int, Array], None]
 """Called with the name of an output, the number of its first row here, and rows (1, c, h, w), from the top down."""
 SHARE = 0.5
@@ -106,7 +110,7 @@ class TiledPainter:
             sources = {name: x for name, x in sources.items() if self._last_use[name] > i} | kept
 
     def _scales(self, work: Work, sums: Mapping[str, _Sum]) -> dict[str, Array]:
-        scales = {}
+        scales: dict[str, Array] = {}
         for name, (source, eps) in work.norms.items():
             found = sums[source]
             scale = self._weights[f"{name}.weight"] / np.sqrt(found.variance + eps)
@@ -133,6 +137,55 @@ def choose_rows(plan: Plan, height: int, width: int, memory: int, *, bytes_each:
         if (plan.kept_numbers * height + plan.widest * min(rows, height) * COPIES) * width * 4 <= room:
             return rows
     return HEIGHTS[-1]
+
+
+def parse_tile(text: str) -> Tile:
+    """What ``--tile`` says; an :class:`EngineError` where that is nothing."""
+    if text == "auto" or text == "off":
+        return text
+    if text.isascii() and text.isdigit() and len(text) < 10 and int(text):
+        return int(text)
+    raise EngineError(f"{text!r} is no height of stripes", where="--tile", allowed="auto, off, or a number of rows such as 256")
+
+
+class Tiles:
+    """The painters of one backend for some networks: of whole frames and, once they are needed, of stripes.
+
+    Raises:
+        EngineError: A height was given, and a network cannot be painted in stripes.
+    """
+
+    def __init__(
+        self, backend: Backend, networks: Sequence[tuple[Network, Mapping[str, Array]]], painters: tuple[Painter, ...], tile: Tile
+    ) -> None:
+        self._backend, self._networks, self._tile = backend, networks, tile
+        self._painters: dict[int | None, tuple[Painter, ...]] = {None: painters}
+        self._plans: list[Plan] = []
+        if tile != "off":
+            try:
+                self._plans = [Plan.of(network) for network, _ in networks]
+            except EngineError:
+                if tile != "auto":
+                    raise
+
+    def choose(self, height: int, width: int, frames: int = 1) -> tuple[tuple[Painter, ...], int | None]:
+        """The painters for frames of that size, so many at once, and how many rows they compute at once; None for all."""
+        rows = self._rows(height, width, frames)
+        if rows not in self._painters:
+            assert rows is not None
+            self._painters[rows] = tuple(TiledPainter(self._backend.painter, *one, rows) for one in self._networks)
+        return self._painters[rows], rows
+
+    def _rows(self, height: int, width: int, frames: int) -> int | None:
+        if isinstance(self._tile, int):
+            return self._tile
+        memory = self._backend.free_memory() if self._plans else None
+        memory = free_memory() if memory is None and self._plans else memory
+        if memory is None:
+            return None
+        number = 4 if self._backend.describe()["precision"] == "float32" else 2
+        chosen = [choose_rows(plan, height, width, memory, bytes_each=number, frames=frames) for plan in self._plans]
+        return min((rows for rows in chosen if rows is not None), default=None)
 
 
 class _Sum:

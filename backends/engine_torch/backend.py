@@ -62,6 +62,14 @@ class TorchBackend(Backend):
 
         return TorchTrainer(self.ops, plan, self._precision, self.native)
 
+    def free_memory(self) -> int | None:
+        import torch
+
+        if self._device.type != "cuda":
+            return None
+        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)  # torch's own, and free
+        return int(torch.cuda.mem_get_info(self._device)[0]) + kept
+
     def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
         from engine_torch.painter import TorchPainter
 

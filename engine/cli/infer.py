@@ -48,6 +48,9 @@ def infer(
     device: Annotated[str, typer.Option(help="auto, cpu, gpu[:n] or ascend[:n].")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     batch: Annotated[int | None, typer.Option(min=1, help="Frames painted together.", show_default="1 on a CPU, else 4")] = None,
+    tile: Annotated[
+        str, typer.Option(metavar="auto|off|HEIGHT", help="Rows painted at once; auto goes by the free memory, off is the whole frame.")
+    ] = "auto",
     strength: Annotated[
         float, typer.Option(metavar="0..1", help="Mix with the input: 0 is the input, 1 the painting.", rich_help_panel=LOOK)
     ] = 1.0,
@@ -100,6 +103,7 @@ def infer(
     from engine.infer import Studio, VideoOptions
     from engine.jobs import file_word, plan
     from engine.style import load_style
+    from engine.tiling import parse_tile
 
     piped = output is not None and (output == "-" or re.fullmatch(r"-\.[A-Za-z0-9]+", output) is not None)
     if piped and as_json:
@@ -109,6 +113,7 @@ def infer(
     if piped and resume:
         raise EngineError("what goes to a pipe cannot be resumed", where="--resume", remedy="Give a file to -o.")
     options = VideoOptions(Encoding(codec, crf), resume)
+    rows = parse_tile(tile)
     controls = Controls(strength, preserve_color, _size(size, max_size), mask, smooth)
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
     if camera is not None:
@@ -142,7 +147,7 @@ def infer(
             for job in work.finished:
                 progress.say(f"{job.target}: skipped, an earlier run has finished it")
             results: list[Result] = []
-            for result in Studio.open(chosen, used, batch, controls, options).paint(work.jobs, progress.watch):
+            for result in Studio.open(chosen, used, batch, controls, options, rows).paint(work.jobs, progress.watch):
                 results.append(result)
                 progress.finished(result)
         if folder and results[0].error is None:

@@ -122,6 +122,10 @@ class Backend(Component):
         """A training run from the plan's weights."""
         raise EngineError(f"the backend {self.name!r} only paints")
 
+    def free_memory(self) -> int | None:
+        """Bytes that the device has free; None where it computes in the machine's own memory, or does not tell."""
+        return None
+
     @abstractmethod
     def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
         """A painter for batches of at most so many frames."""
