@@ -31,6 +31,7 @@ from engine.streams import write_behind
 from engine.style import Style
 from engine.tiling import Tile, Tiles
 from engine.video import CONTAINERS, VideoFrame, VideoInfo
+from engine.video_reading import VideoReader
 from engine.video_writing import VideoWriter
 
 Watch: TypeAlias = Callable[[Job, int, int | None], None]
@@ -84,6 +85,8 @@ class VideoOptions:
     encoding: Encoding = field(default_factory=Encoding)
     resume: bool = False
     """Go on where an earlier run ended."""
+    strict: bool = False
+    """Stop where the input is damaged."""
 
     def check(self, jobs: Iterable[Job]) -> None:
         """An :class:`EngineError` where a target cannot be written so."""
@@ -192,12 +195,14 @@ class Studio:
         def images(reader: FrameReader, masks: MaskStream | None, skipped: int) -> Iterator[Array]:
             nonlocal decoded
             for frame in reader.frames():
+                self._check_whole(job, reader)
                 decoded += 1
                 if decoded > skipped:
                     clock.append((frame.pts, frame.duration))
                     yield resize(frame.image, width, height)
                 elif masks is not None:
                     next(iter(masks))
+            self._check_whole(job, reader)
 
         def go_on() -> None:
             if stop.is_set():
@@ -237,6 +242,10 @@ class Studio:
                 said.append(f"its pixels are {info.aspect.numerator}:{info.aspect.denominator}, so that it is shown in the old proportions")
             notes = (*reader.notes(), *said, *writer.notes)
             return Result(job, writer.written, width, height, notes=notes, stages=stages.seconds(), resumed=done, tile=tile)
+
+    def _check_whole(self, job: Job, reader: FrameReader) -> None:
+        if self.options.strict and isinstance(reader, VideoReader) and (damage := reader.damage()):
+            raise EngineError(damage[0], where=str(job.source), remedy="Leave --strict out to paint what there is.")
 
     def _continuation(self, job: Job, info: VideoInfo, tile: int | None) -> Continuation:
         length = -(-LENGTH // self.batch) * self.batch  # whole batches: on some backends a frame depends on how many are painted with it

@@ -43,7 +43,7 @@ class VideoReader:
             self._stream.thread_type = "AUTO"
             self._announced = self._stream.frames  # kept, because a closed container must not be asked
             self._lost = self._damaged = self._retimed = self._packets = 0
-            self._ended_early = False
+            self._ended_early = self._read_all = False
             self._decoded = self._decode()
             first = next(self._decoded, None)
             if first is None:
@@ -88,12 +88,18 @@ class VideoReader:
     def notes(self) -> tuple[str, ...]:
         """What is not as it should be in the file; complete after the last frame."""
         said = {
-            f"{self._lost} frames of the input cannot be decoded; the frame before each is shown longer": self._lost,
-            f"{self._damaged} frames of the input are damaged": self._damaged,
             f"{self._retimed} timestamps of the input are missing or out of order; the frame rate gave them": self._retimed,
-            "the input ends early": self._ended_early or self._packets < self._announced,
             "the display matrix is no quarter turn; painted as stored": self._odd_angle,
             f"{_depth(self._first)} bits a channel became 8": _depth(self._first) > 8,
+        }
+        return (*self.damage(), *(text for text, holds in said.items() if holds))
+
+    def damage(self) -> tuple[str, ...]:
+        """What could not be read, or not whole: known of what was read so far, and whether it ends early after the last frame."""
+        said = {
+            f"{self._lost} frames of the input cannot be decoded; the frame before each is shown longer": self._lost,
+            f"{self._damaged} frames of the input are damaged": self._damaged,
+            "the input ends early": self._ended_early or (self._read_all and self._packets < self._announced),
         }
         return tuple(text for text, holds in said.items() if holds)
 
@@ -126,7 +132,7 @@ class VideoReader:
                 yield frame
             if packet is None:
                 break
-        self._lost = len(waiting)
+        self._lost, self._read_all = len(waiting), True
 
     def _describe(self, frame: av.VideoFrame) -> VideoInfo:
         import av

@@ -164,6 +164,21 @@ def test_json_tells_what_each_stage_can_do(folder: Path, capsys: pytest.CaptureF
     assert {"backend", "device", "precision"} <= set(said)
 
 
+def test_damage_is_fatal_where_it_is_asked_to_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_clip(folder / "odd.mp4", drawn(30, 120, 160), options={"crf": "10", "bf": "0"}, container={"movflags": "+faststart"})
+    assert command("-o", "whole.mp4", "--strict") == 0
+    data = (folder / "odd.mp4").read_bytes()
+    (folder / "odd.mp4").write_bytes(data[: len(data) * 2 // 3])
+    before = sorted(folder.rglob("*"))
+    assert command("-o", "x.mp4", "--strict") == 2
+    said = capsys.readouterr().err
+    assert "error: odd.mp4: " in said
+    assert "Leave --strict out" in said
+    assert sorted(folder.rglob("*")) == before
+    assert command("-o", "x.mp4") == 0
+    assert "the input ends early" in capsys.readouterr().err
+
+
 def test_waiting_for_frames_is_no_work_of_the_painter() -> None:
     from time import sleep
 

@@ -86,6 +86,9 @@ def infer(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a video that was not finished, with the same options.", rich_help_panel=VIDEO)
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop where a video is damaged, and write nothing.", rich_help_panel=VIDEO)
+    ] = False,
     fps: Annotated[str | None, typer.Option(metavar="N", help="Frames a second of numbered pictures.", show_default="25")] = None,
     camera: Annotated[str | None, typer.Option(metavar="N|URL", help="Paint a camera live, in a window; 0 is the first one.")] = None,
     plugin: PluginFiles = None,
@@ -112,7 +115,7 @@ def infer(
         raise EngineError("a terminal shows no picture or video", where="-o", remedy="Send it on (`-o - > out.png`), or give a file to -o.")
     if piped and resume:
         raise EngineError("what goes to a pipe cannot be resumed", where="--resume", remedy="Give a file to -o.")
-    options = VideoOptions(Encoding(codec, crf), resume)
+    options = VideoOptions(Encoding(codec, crf), resume, strict)
     rows = parse_tile(tile)
     controls = Controls(strength, preserve_color, _size(size, max_size), mask, smooth)
     host = host_of(context, plugin)  # first: a style may be made of a plugin's layers
