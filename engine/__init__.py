@@ -80,6 +80,7 @@ from engine.optimiser import Optimiser as Optimiser
 from engine.pixels import from_uint8 as from_uint8
 from engine.pixels import to_uint8 as to_uint8
 from engine.places import cache_folder as cache_folder
+from engine.smoothing import smooth as smooth
 from engine.video_reading import VideoReader as VideoReader
 from engine.windows import Window as Window
 

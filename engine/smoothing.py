@@ -181,10 +181,9 @@ def _enlarged(motion: Motion, height: int, width: int, first: int, last: int) ->
     x = (np.arange(width, dtype=np.float32) + 0.5) * np.float32(columns / width) - 0.5
     y = (np.arange(first, last, dtype=np.float32) + 0.5) * np.float32(rows / height) - 0.5
     at = [np.ascontiguousarray(part) for part in np.meshgrid(x, y)]
-    dx, dy, trust = (
-        cv2.remap(part, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for part in (*motion.flow, motion.trust)
-    )
-    return np.stack([dx * np.float32(width / columns), dy * np.float32(height / rows)]), trust
+    stacked = cv2.merge([motion.flow[0] * np.float32(width / columns), motion.flow[1] * np.float32(height / rows), motion.trust])
+    dx, dy, trust = cv2.split(cv2.remap(stacked, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    return np.stack([dx, dy]), trust
 
 
 def _places(flow: Array, first: int) -> tuple[Array, Array]:

@@ -70,7 +70,7 @@ def line(
     looked = video[SETTLED + 3 :: 8]
     style = float(np.mean([score(image) for image in looked])) if score is not None else np.nan
     found = np.array([*(temporal_error(video, pairs[gap], gap) for gap in GAPS), style, *np.mean([sharpness(x) for x in looked], axis=0)])
-    ratio = found / (found if plain is None else plain)
+    ratio = found / plain if plain is not None else np.ones_like(found)
     errors = "   ".join(f"{found[k]:.5f} {found[k] ** 0.5:.4f}  {ratio[k]:.3f}" for k in range(2))
     print(f"{label:30} {errors}  {style:7.4f}  {ratio[2]:.3f}  {ratio[3]:.3f}     {ratio[4]:.3f}  {ratio[5]:.3f} {after}", flush=True)
     return found
@@ -115,12 +115,12 @@ def style_score(style: Style) -> Callable[[Array], float]:
 
     def grams(image: Array) -> list[Array]:
         features = painter.run({"image": image.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1})
-        flat = [features[layer].reshape(features[layer].shape[1], -1) for layer in network.outputs]
+        flat = [x.reshape(x.shape[1], -1) for x in features.values()]
         return [f @ f.T / f.size for f in flat]
 
     asked = style.info.recipe["style"]
     goal = grams(resized(read_picture(shipped() / "styles" / Path(asked["image"]).name).rgb, asked["size"]))
-    shares = [sum(loss["weight"] for loss in losses if layer in loss.get("layers", every)) / 1e6 for layer in network.outputs]
+    shares = [sum(loss["weight"] for loss in losses if layer in loss.get("layers", every)) / 1e6 for layer in every]
     return lambda image: float(sum(k * np.square(a - b).sum() for k, a, b in zip(shares, grams(image), goal, strict=True)))
 
 
