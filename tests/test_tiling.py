@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from installed import BACKENDS, HOST, backend
+from media import drawn, identity_style, write_clip
 from small_network import small
 
 from engine import (
@@ -33,9 +36,12 @@ from engine import (
     chain,
     residual,
 )
+from engine.cli import main
+from engine.images import Picture, read_picture, write_picture
+from engine.memory import free_memory
 from engine.stripes import Plan
 from engine.testing import OracleOps, draw
-from engine.tiling import TiledPainter, choose_rows
+from engine.tiling import TiledPainter, Tiles, choose_rows, parse_tile
 
 RECONET = HOST.make_model("reconet", {"width": 4, "residual_blocks": 2}).network()
 SMALL = small()
@@ -193,3 +199,57 @@ def test_the_widest_reconet_fits_4k_into_two_gigabytes() -> None:
     assert chosen[2] is not None
     assert chosen[1] <= chosen[2]
     assert choose_rows(plan, 360, 640, 2 * 10**9) is None
+
+
+def test_the_command_paints_pictures_videos_and_blends_in_stripes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "photo.png"
+    write_picture(photo, Picture(np.random.default_rng(0).integers(0, 256, (70, 54, 3), np.uint8)))
+    identity_style(tmp_path / "same.safetensors")
+    video = write_clip(tmp_path / "clip.mp4", drawn(2, 48, 64))
+    pictures = {}
+    for tile in ("off", "16"):
+        out = tmp_path / tile
+        options = ["--backend", "torch", "--precision", "float32", "--json", "--quiet", "--tile", tile]
+        with pytest.raises(SystemExit) as ended:
+            main(["infer", str(photo), str(video), "-o", f"{out}/", "--blend", f"reconet_candy:3,{tmp_path}/same.safetensors:1", *options])
+        assert not ended.value.code
+        told = json.loads(capsys.readouterr().out)["outputs"]
+        assert [one["tile"] for one in told] == [None if tile == "off" else 16] * 2
+        assert any("stripes of 16 rows" in note for note in told[1]["notes"]) is (tile == "16")
+        pictures[tile] = read_picture(Path(told[0]["output"])).rgb.astype(int)
+    assert 0 <= np.abs(pictures["off"] - pictures["16"]).max() <= 1
+
+
+@pytest.mark.parametrize("tile", ["0", "-4", "12.5", "all", "", "99999999999"])
+def test_what_is_no_height_is_refused(tile: str) -> None:
+    with pytest.raises(EngineError, match="is no height of stripes"):
+        parse_tile(tile)
+
+
+def test_auto_goes_by_the_free_memory_and_paints_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = (RECONET, RECONET.initial_weights(0))
+    painters = (backend("torch").painter(*one),)
+    for memory, rows in ((10**9, None), (10**5, 64)):
+        monkeypatch.setattr("engine.tiling.free_memory", lambda memory=memory: memory)
+        assert Tiles(backend("torch"), [one], painters, "auto").choose(200, 100)[1] == rows
+        assert Tiles(backend("torch"), [one], painters, "off").choose(200, 100) == (painters, None)
+    odd = Network({"image": 3}, chain("image", {"odd": _Shuffled()}), ("odd",))
+    assert Tiles(backend("torch"), [(odd, {})], painters, "auto").choose(200, 100) == (painters, None)
+    with pytest.raises(EngineError, match="may read all"):
+        Tiles(backend("torch"), [(odd, {})], painters, 64)
+
+
+def test_free_memory_is_what_machine_and_control_groups_leave(tmp_path: Path) -> None:
+    proc, groups = tmp_path / "proc", tmp_path / "groups"
+    (proc / "self").mkdir(parents=True)
+    (groups / "a/b").mkdir(parents=True)
+    assert free_memory(proc, groups) is None
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    assert free_memory(proc, groups) == 5000 * 1024
+    (proc / "self/cgroup").write_text("0::/a/b\n")
+    (groups / "a/b/memory.max").write_text("max\n")
+    (groups / "a/b/memory.current").write_text("77\n")
+    (groups / "a/memory.max").write_text("3000000\n")
+    (groups / "a/memory.current").write_text("1000000\n")
+    (groups / "a/memory.stat").write_text("file 5\ninactive_file 400000\n")
+    assert free_memory(proc, groups) == 2_400_000
