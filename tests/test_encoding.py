@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from media import drawn, identity_style, shown, write_clip
 
-from engine import EngineError
+from engine import Array, EngineError
 from engine.cli import main
 from engine.encoding import CODECS, Encoding, available, taken_by
 from engine.stages import Stages
@@ -183,19 +184,19 @@ def test_waiting_for_frames_is_no_work_of_the_painter() -> None:
     from time import sleep
 
     class Slow:
-        def paint(self, batches):  # type: ignore[no-untyped-def]  # a Painter in two lines
+        def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
             for batch in batches:
                 sleep(0.02)
                 yield batch
 
-    def frames():  # type: ignore[no-untyped-def]  # as above
+    def frames() -> Iterator[Array]:
         for _ in range(4):
             sleep(0.1)
             yield np.zeros((1, 8, 8, 3), np.uint8)
 
     stages = Stages()
     painter = stages.watched(Slow())  # type: ignore[arg-type]  # it paints, and nothing else is asked of it
-    assert sum(1 for _ in stages.each("paint", painter.paint(stages.each("decode", frames())))) == 4
+    assert len(list(stages.each("paint", painter.paint(stages.each("decode", frames()))))) == 4
     seconds = stages.seconds()
     assert seconds["decode"] >= 0.4
     assert 0.08 <= seconds["paint"] < seconds["decode"]
