@@ -141,8 +141,8 @@ def choose_rows(plan: Plan, height: int, width: int, memory: int, *, bytes_each:
 
 def parse_tile(text: str) -> Tile:
     """What ``--tile`` says; an :class:`EngineError` where that is nothing."""
-    if text == "auto" or text == "off":
-        return text
+    if text in ("auto", "off"):
+        return "auto" if text == "auto" else "off"
     if text.isascii() and text.isdigit() and len(text) < 10 and int(text):
         return int(text)
     raise EngineError(f"{text!r} is no height of stripes", where="--tile", allowed="auto, off, or a number of rows such as 256")

@@ -220,6 +220,10 @@ def test_the_command_paints_pictures_videos_and_blends_in_stripes(tmp_path: Path
     assert 0 <= np.abs(pictures["off"] - pictures["16"]).max() <= 1
 
 
+def test_what_tile_may_be() -> None:
+    assert [parse_tile(text) for text in ("auto", "off", "64")] == ["auto", "off", 64]
+
+
 @pytest.mark.parametrize("tile", ["0", "-4", "12.5", "all", "", "99999999999"])
 def test_what_is_no_height_is_refused(tile: str) -> None:
     with pytest.raises(EngineError, match="is no height of stripes"):
