@@ -14,14 +14,11 @@ from engine.encoding import Encoder, Encoding
 from engine.errors import RunError
 from engine.files import check_writable, replacing
 from engine.segments import Continuation, Piece, Segments
+from engine.tracks import Tracks
 from engine.video import CONTAINERS, VideoFrame, VideoInfo
-from engine.video_reading import open_video
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
     from av.packet import Packet
-    from av.stream import Stream
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
@@ -146,7 +143,7 @@ class VideoWriter:
             self._encoder.configure(stream.codec_context, self._info)
             if kind in ("mp4", "mov") and self._encoder.codec.name == "h265":
                 stream.codec_tag = "hvc1"  # with FFmpeg's own hev1 Apple's players show nothing
-            tracks = _Sound(container, sound, self._info.offset) if sound is not None else None
+            tracks = Tracks(container, sound, self._info.offset) if sound is not None else None
             with closing(tracks) if tracks is not None else nullcontext():
                 container.start_encoding()
                 for packet in _packets(self._segments.pieces(), stream, self._info.time_base):
@@ -183,55 +180,3 @@ def _packets(pieces: Iterable[Piece], stream: VideoStream, time_base: Fraction) 
         packet.pts, packet.dts, packet.duration, packet.time_base = piece.pts, last, piece.duration, time_base
         packet.is_keyframe, packet.stream = piece.key, stream
         yield packet
-
-
-class _Sound:
-    """The audio streams of a file, copied as far as the pictures have come."""
-
-    def __init__(self, container: OutputContainer, path: Path, offset: Fraction) -> None:
-        self._container, self._offset = container, offset
-        self._source: InputContainer = open_video(path)
-        self._streams: dict[int, AudioStream] = {}
-        self.notes: tuple[str, ...] = ()
-        for stream in self._source.streams.audio:
-            try:
-                copied = container.add_stream_from_template(stream)
-            except ValueError:
-                name = stream.codec_context.name if stream.codec_context is not None else "unknown"
-                self.notes += (f"{container.format.name} takes no {name} audio, so it was dropped",)
-                continue
-            if language := stream.metadata.get("language"):
-                copied.metadata["language"] = language
-            self._streams[stream.index] = copied
-        others = [kind for kind in ("subtitles", "data") if getattr(self._source.streams, kind)]
-        self.notes += tuple(f"{kind} were not copied" for kind in others)
-        wanted = [stream for stream in self._source.streams.audio if stream.index in self._streams]
-        self._packets = self._source.demux(wanted) if wanted else iter(())
-        self._next: Packet[Stream] | None = None
-
-    def copy(self, until: Fraction | None) -> None:
-        """Packets up to that second; all that are left with None."""
-        while (packet := self._peek()) is not None and packet.dts is not None:
-            if until is not None and packet.dts * packet.time_base - self._offset > until:
-                return
-            self._next = None
-            shift = round(self._offset / packet.time_base)
-            packet.dts, packet.pts = packet.dts - shift, None if packet.pts is None else packet.pts - shift
-            packet.stream = self._streams[packet.stream.index]
-            self._container.mux(packet)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._source.close()
-
-    def _peek(self) -> Packet[Stream] | None:
-        import av
-
-        try:
-            while self._next is None and (packet := next(self._packets, None)) is not None:
-                if packet.dts is not None:  # None marks the end of a stream
-                    self._next = packet
-        except av.FFmpegError as error:
-            self.notes += (f"the audio of the input breaks off ({error.strerror})",)
-            self._packets = iter(())
-        return self._next

@@ -125,7 +125,7 @@ def test_a_transport_stream_starts_at_zero_with_sound_in_step(tmp_path: Path) ->
 def test_sound_that_the_container_does_not_take_is_reported(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.avi", drawn(5, 48, 64), seconds=0.2, sound="pcm_mulaw")
     _, _, writer = copied(source, tmp_path / "out.mp4")
-    assert writer.notes == ("mp4 takes no pcm_mulaw audio, so it was dropped",)
+    assert writer.notes == ("mp4 takes no pcm_mulaw audio; made aac",)
     assert len(read(tmp_path / "out.mp4")) == 5
     _, _, writer = copied(source, tmp_path / "out.mov")
     assert writer.notes == ()
