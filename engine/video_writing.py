@@ -52,6 +52,8 @@ def writing_video(
     whole = continuation or Continuation()
     if whole.made_with is not None:
         whole = replace(whole, made_with={**whole.made_with, **encoder.to_json()})
+    if not encoder.codec.repeats:
+        whole = replace(whole, made_with=None, obstacle=f"{encoder.codec.name} is not encoded to the same bytes each time")
     segments = Segments(path, whole, encoder.threads)
     check_writable(path)
     writer = VideoWriter(encoder, info, segments, whole.length)
