@@ -257,3 +257,14 @@ def test_free_memory_is_what_machine_and_control_groups_leave(tmp_path: Path) ->
     (groups / "a/memory.current").write_text("1000000\n")
     (groups / "a/memory.stat").write_text("file 5\ninactive_file 400000\n")
     assert free_memory(proc, groups) == 2_400_000
+
+
+def test_a_large_frame_is_normed_exactly_by_torch_too() -> None:
+    torch = pytest.importorskip("torch")
+    x = (np.random.default_rng(0).random((1, 4, 1024, 1024)) + 1.5).astype(np.float32)
+    exact = (x - x.mean((2, 3), dtype=np.float64, keepdims=True)) / np.sqrt(x.astype(np.float64).var((2, 3), keepdims=True) + 1e-5)
+    weights = {"weight": torch.ones(4), "bias": torch.zeros(4)}
+    with torch.inference_mode():
+        image = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+        normed = backend("torch").native[InstanceNorm2d](InstanceNorm2d(), weights, image)
+    assert np.abs(normed.numpy() - exact).max() < 1e-5
