@@ -45,7 +45,7 @@ class VideoReader:
             self._lost = self._damaged = self._retimed = self._packets = 0
             self._ended_early = self._read_all = False
             self._decoded = self._decode()
-            first = next(self._decoded, None)
+            self._gone, first = next(self._decoded)  # timestamps before it
             if first is None:
                 raise EngineError("this video holds no frame that can be decoded", where=str(path))
             self._first = first
@@ -65,6 +65,8 @@ class VideoReader:
     def frames(self) -> Iterator[VideoFrame]:
         """The frames in the order in which they are shown; once only.
 
+        In the place of one that cannot be decoded stands the frame before it, or after it where there is none before.
+
         Raises:
             EngineError: The size changes on the way.
         """
@@ -73,17 +75,27 @@ class VideoReader:
         last, expected = None, Fraction(0)
         held: tuple[Array, int] | None = None
         announced = 0
-        for frame in chain([self._first], self._decoded):
-            pts = round(expected) if frame.pts is None else frame.pts - offset
+        for image, given, duration in self._shown():
+            pts = round(expected) if given is None else given - offset
             if last is not None and pts <= last:
                 pts = max(round(expected), last + 1)
-            self._retimed += frame.pts is None or pts != frame.pts - offset
+            self._retimed += given is None or pts != given - offset
             expected = (expected if pts == round(expected) else Fraction(pts)) + tick
             if held is not None:
                 yield VideoFrame(held[0], held[1], pts - held[1])
-            last, held, announced = pts, (self._rgb(frame), pts), frame.duration or 0
+            last, held, announced = pts, (image, pts), duration
         if held is not None:
             yield VideoFrame(held[0], held[1], announced if announced > 0 else max(1, round(tick)))
+
+    def _shown(self) -> Iterator[tuple[Array, int | None, int]]:
+        # Picture, timestamp, duration; 0 where the file does not say.
+        image = self._rgb(self._first)
+        for gone, frame in chain([(self._gone, self._first)], self._decoded):
+            for pts in gone:
+                yield image, pts, 0
+            if frame is not None:
+                image = image if frame is self._first else self._rgb(frame)
+                yield image, frame.pts, frame.duration or 0
 
     def notes(self) -> tuple[str, ...]:
         """What is not as it should be in the file; complete after the last frame."""
@@ -97,16 +109,18 @@ class VideoReader:
     def damage(self) -> tuple[str, ...]:
         """What could not be read, or not whole: known of what was read so far, and whether it ends early after the last frame."""
         said = {
-            f"{self._lost} frames of the input cannot be decoded; the frame before each is shown longer": self._lost,
+            f"{self._lost} frames of the input cannot be decoded; each repeats the frame before it": self._lost,
             f"{self._damaged} frames of the input are damaged": self._damaged,
             "the input ends early": self._ended_early or (self._read_all and self._packets < self._announced),
         }
         return tuple(text for text, holds in said.items() if holds)
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Iterator[tuple[list[int], av.VideoFrame | None]]:
+        # Each frame with the timestamps before it that the decoder was given and gave no frame for; None after the last one.
         import av
 
         waiting: set[int] = set()  # timestamps that went into the decoder and have not come out
+        length = round(1 / (_rate(self._stream) * (self._stream.time_base or 1)))  # of a frame, in ticks
         packets = self._container.demux(self._stream)
         packet: Packet[VideoStream] | None
         while True:
@@ -126,13 +140,18 @@ class VideoReader:
             except av.FFmpegError:
                 frames = []
             for frame in frames:
-                if frame.pts is not None:
-                    waiting.discard(frame.pts)
+                before = sorted(pts for pts in waiting if frame.pts is not None and pts < frame.pts)
+                waiting.difference_update(before, () if frame.pts is None else (frame.pts,))
+                # Of interlaced video each field may be a packet of its own, and both become one frame.
+                nearest = 3 * length // 4 if frame.interlaced_frame else 0
+                gone = [pts for pts in before if frame.pts is not None and frame.pts - pts > nearest]
+                self._lost += len(gone)
                 self._damaged += frame.is_corrupt
-                yield frame
+                yield gone, frame
             if packet is None:
                 break
-        self._lost, self._read_all = len(waiting), True
+        self._lost, self._read_all = self._lost + len(waiting), True
+        yield sorted(waiting), None
 
     def _describe(self, frame: av.VideoFrame) -> VideoInfo:
         import av
@@ -142,7 +161,7 @@ class VideoReader:
         full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
         width, height = (frame.height, frame.width) if self._turn[0] else (frame.width, frame.height)
         time_base = stream.time_base or Fraction(1, 90000)
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        rate = _rate(stream)
         seconds = container.duration / av.time_base if container.duration else 0
         aspect = stream.sample_aspect_ratio or None
         starts_anywhere = Flags.ts_discont in Flags(container.format.flags)
@@ -207,6 +226,10 @@ def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
             return stream
     raise EngineError("this file holds no video that can be decoded", where=str(path))
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    return stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
 
 
 def _is_rgb(frame: av.VideoFrame) -> bool:

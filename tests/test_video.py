@@ -141,7 +141,8 @@ def test_a_file_that_ends_early_is_painted_as_far_as_it_goes_and_said(tmp_path: 
     assert "the input ends early" in reader.notes()
 
 
-def test_lost_frames_are_counted_and_the_others_keep_their_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lost", "shown_instead"), [((7, 8), 6), ((0, 1), 2), ((28, 29), 27)])
+def test_lost_frames_repeat_another_and_are_counted(lost: tuple[int, int], shown_instead: int, tmp_path: Path) -> None:
     import av
 
     whole = write_clip(tmp_path / "whole.mkv", drawn(30, 120, 160), codec="mpeg4", options={"g": "1"})
@@ -150,14 +151,16 @@ def test_lost_frames_are_counted_and_the_others_keep_their_time(tmp_path: Path) 
         stream = damaged.add_stream_from_template(container.streams.video[0])
         for i, packet in enumerate(container.demux(video=0)):
             if packet.size:
-                kept = av.Packet(b"\0" * 20 if i in (7, 8) else bytes(packet))
+                kept = av.Packet(b"\0" * 20 if i in lost else bytes(packet))
                 kept.pts, kept.dts, kept.time_base, kept.is_keyframe = packet.pts, packet.dts, packet.time_base, True
                 kept.stream = stream
                 damaged.mux(kept)
     images, reader, writer = copied(source, tmp_path / "out.mp4")
-    assert len(images) == writer.written == 28
-    assert "2 frames of the input cannot be decoded; the frame before each is shown longer" in reader.notes()
-    assert shown(tmp_path / "out.mp4")[:28] == [time for i, time in enumerate(shown(whole)[:30]) if i not in (7, 8)]
+    assert len(images) == writer.written == 30
+    assert "2 frames of the input cannot be decoded; each repeats the frame before it" in reader.notes()
+    assert shown(tmp_path / "out.mp4")[:30] == shown(whole)[:30]
+    for i in lost:
+        np.testing.assert_array_equal(images[i], images[shown_instead])
 
 
 def test_an_error_or_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
