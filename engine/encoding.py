@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -116,6 +117,8 @@ class Encoder:
         context.framerate, context.options = info.rate, self.options
         context.flags |= _GLOBAL_HEADER
         self.configure(context, info)
+        with scheduling_kept():
+            context.open(strict=False)
         return context
 
     def configure(self, context: VideoCodecContext, info: VideoInfo) -> None:
@@ -175,6 +178,20 @@ def _takes(kind: str, stream: str) -> bool:
         except av.InvalidDataError:  # this header lacks the parameter sets that an encoder would have given
             pass
         return True
+
+
+@contextmanager
+def scheduling_kept() -> Iterator[None]:
+    """What opens an encoder goes inside: run by root, SVT-AV1 makes the thread that opens it a real-time one, and others starve."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def even_size(info: VideoInfo) -> str:

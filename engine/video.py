@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
 
 from engine.ops import Array
 
@@ -42,6 +45,34 @@ def colour_of(matrix: int, full: bool, primaries: int, transfer: int, height: in
     return Colour(9 if known == 10 else known, full, primaries, transfer)
 
 
+class Turn(NamedTuple):
+    """How a stored picture becomes the upright one: transposed first, then flipped."""
+
+    transpose: bool = False
+    mirror: bool = False
+    """Left and right."""
+    upend: bool = False
+    """Top and bottom."""
+
+    def upright(self, image: Array) -> Array:
+        """The stored picture (h, w, 3) as it is shown."""
+        image = image.transpose(1, 0, 2) if self.transpose else image
+        return np.ascontiguousarray(image[:: -1 if self.upend else 1, :: -1 if self.mirror else 1])
+
+    def stored(self, image: Array) -> Array:
+        """What :meth:`upright` makes the upright picture of."""
+        image = image[:: -1 if self.upend else 1, :: -1 if self.mirror else 1]
+        return np.ascontiguousarray(image.transpose(1, 0, 2) if self.transpose else image)
+
+    @property
+    def rotation(self) -> tuple[int, bool, bool]:
+        """Degrees and flips, as PyAV's ``set_display_rotation`` takes them: it flips after it has turned, in the stored picture's axes."""
+        return (90, self.mirror, not self.upend) if self.transpose else (0, self.mirror, self.upend)
+
+
+UPRIGHT = Turn()
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What the frames have in common."""
@@ -60,6 +91,15 @@ class VideoInfo:
     """As many as the file announces; a guess."""
     offset: Fraction = Fraction(0)
     """Seconds that were taken off every timestamp, because a transport stream's clock starts anywhere."""
+    turn: Turn = UPRIGHT
+    """How a file stores the frames; they themselves are upright."""
+
+    @property
+    def stored(self) -> VideoInfo:
+        """The same of the frames as a file stores them."""
+        if not self.turn.transpose:
+            return self
+        return replace(self, width=self.height, height=self.width, aspect=1 / self.aspect if self.aspect is not None else None)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, cast
 
 from engine.errors import EngineError
 from engine.ops import Array
-from engine.video import VideoFrame, VideoInfo, colour_of
+from engine.video import Turn, VideoFrame, VideoInfo, colour_of
 
 if TYPE_CHECKING:
     import av
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.sidedata.sidedata import SideData
     from av.video.stream import VideoStream
-
-_Turn: TypeAlias = tuple[bool, bool, bool]  # transpose first, then flip left-right, then flip top-bottom
 
 
 class VideoReader:
@@ -159,7 +155,7 @@ class VideoReader:
 
         stream, container = self._stream, self._container
         full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
-        width, height = (frame.height, frame.width) if self._turn[0] else (frame.width, frame.height)
+        width, height = (frame.height, frame.width) if self._turn.transpose else (frame.width, frame.height)
         time_base = stream.time_base or Fraction(1, 90000)
         rate = _rate(stream)
         seconds = container.duration / av.time_base if container.duration else 0
@@ -172,7 +168,8 @@ class VideoReader:
             rate,
             # Colour standards go by the lines that were stored, not by how the camera was held.
             colour_of(frame.colorspace, full, frame.color_primaries, frame.color_trc, frame.height),
-            aspect=1 / aspect if aspect and self._turn[0] else aspect,
+            turn=self._turn,
+            aspect=1 / aspect if aspect and self._turn.transpose else aspect,
             frames=self._announced or round(seconds * rate) or None,
             offset=Fraction(container.start_time or 0, av.time_base) if starts_anywhere else Fraction(0),
         )
@@ -197,10 +194,7 @@ class VideoReader:
                 src_color_range=colour.range,
                 dst_color_range="JPEG",
             )
-        image = converted.to_ndarray()
-        transpose, mirror, upend = self._turn
-        image = image.transpose(1, 0, 2) if transpose else image
-        return np.ascontiguousarray(image[:: -1 if upend else 1, :: -1 if mirror else 1])
+        return self._turn.upright(converted.to_ndarray())
 
 
 def open_video(path: Path) -> InputContainer:
@@ -240,15 +234,15 @@ def _depth(frame: av.VideoFrame) -> int:
     return 8 if frame.format.name == "pal8" else max(component.bits for component in frame.format.components)
 
 
-def _turn_of(frame: av.VideoFrame) -> tuple[_Turn, bool]:
+def _turn_of(frame: av.VideoFrame) -> tuple[Turn, bool]:
     # QuickTime's display matrix: x' = a x + c y, y' = b x + d y, in 16.16 fixed point, y pointing down.
     matrices = [data for data in cast("Iterable[SideData]", frame.side_data) if data.type.name == "DISPLAYMATRIX"]
     if not matrices:
-        return (False, False, False), False
+        return Turn(), False
     numbers = struct.unpack("=9i", bytes(matrices[0])[:36])
     a, b, c, d = (round(numbers[i] / 65536) for i in (0, 1, 3, 4))
     if abs(a) == abs(d) == 1 and b == c == 0:
-        return (False, a < 0, d < 0), False
+        return Turn(False, a < 0, d < 0), False
     if abs(b) == abs(c) == 1 and a == d == 0:
-        return (True, c < 0, b < 0), False
-    return (False, False, False), True
+        return Turn(True, c < 0, b < 0), False
+    return Turn(), True

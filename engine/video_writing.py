@@ -10,12 +10,12 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, cast
 
-from engine.encoding import Encoder, Encoding
+from engine.encoding import Encoder, Encoding, scheduling_kept
 from engine.errors import RunError
 from engine.files import check_writable, replacing
 from engine.segments import Continuation, Piece, Segments
 from engine.tracks import Tracks
-from engine.video import CONTAINERS, VideoFrame, VideoInfo
+from engine.video import CONTAINERS, UPRIGHT, VideoFrame, VideoInfo
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -84,7 +84,7 @@ class VideoWriter:
         """Frames so far."""
         self._encoder = replace(encoder, threads=segments.threads)
         self._notes = tuple(encoder.notes(info))
-        self._info, self._segments, self._length = info, segments, length
+        self._info, self._segments, self._length = info.stored, segments, length
         self._reformatter = VideoReformatter()
         self._exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
         self._context: VideoCodecContext | None = None
@@ -109,7 +109,7 @@ class VideoWriter:
         if self._context is None:
             self._context = self._encoder.context(self._info)
         picture = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(frame.image, format="rgb24"),
+            av.VideoFrame.from_ndarray(self._info.turn.stored(frame.image), format="rgb24"),
             format=self._encoder.pixels(self._info),
             interpolation=self._exact,
             src_color_range="JPEG",
@@ -143,11 +143,14 @@ class VideoWriter:
             stream = cast("VideoStream", added)
             stream.time_base = self._info.time_base
             self._encoder.configure(stream.codec_context, self._info)
+            if self._info.turn != UPRIGHT:
+                stream.set_display_rotation(*self._info.turn.rotation)
             if kind in ("mp4", "mov") and self._encoder.codec.name == "h265":
                 stream.codec_tag = "hvc1"  # with FFmpeg's own hev1 Apple's players show nothing
             tracks = Tracks(container, sound, self._info.offset) if sound is not None else None
             with closing(tracks) if tracks is not None else nullcontext():
-                container.start_encoding()
+                with scheduling_kept():
+                    container.start_encoding()
                 for packet in _packets(self._segments.pieces(), stream, self._info.time_base):
                     if stop.is_set():
                         raise KeyboardInterrupt

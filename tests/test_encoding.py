@@ -214,3 +214,16 @@ def test_memory_does_not_grow_with_the_clip(folder: Path) -> None:
         assert said["frames"] == count
         peaks.append(said["peak_memory_mib"])
     assert peaks[1] < 1.05 * peaks[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no scheduling policies")
+@pytest.mark.parametrize("codec", available())
+def test_an_encoder_leaves_the_threads_of_others_as_they_are(codec: str, tmp_path: Path) -> None:
+    """SVT-AV1 makes the thread that opens it a real-time one where root runs it: MindSpore then waited for ever for its own threads."""
+    before = os.sched_getscheduler(0), os.sched_getaffinity(0)
+    info = VideoInfo(64, 48, Fraction(1, 25), Fraction(25), colour_of(2, False, 2, 2, 48))
+    with writing_video(tmp_path / "x.mkv", info, encoding=Encoding(codec)) as writer:
+        for k, image in enumerate(drawn(3, 48, 64)):
+            writer.write(VideoFrame(image, k, 1))
+            assert (os.sched_getscheduler(0), os.sched_getaffinity(0)) == before
+    assert (os.sched_getscheduler(0), os.sched_getaffinity(0)) == before

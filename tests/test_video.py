@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,18 +98,31 @@ def test_an_untagged_video_goes_by_its_lines(height: int, matrix: int) -> None:
 
 
 @pytest.mark.parametrize("turn", [(90, False, False), (180, False, False), (-90, False, False), (0, True, False), (90, True, False)])
-def test_a_turned_video_is_painted_and_written_upright(tmp_path: Path, turn: tuple[int, bool, bool]) -> None:
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_turned_video_is_painted_upright_and_turned_back(suffix: str, tmp_path: Path, turn: tuple[int, bool, bool]) -> None:
     frames = drawn(2, 48, 64)
     source = write_clip(tmp_path / "in.mp4", frames, turn=turn)
     degrees, mirrored, _ = turn
     upright = np.rot90(frames[0], degrees // 90)
     # FFmpeg flips after it has turned, in the stored picture's own axes.
     candidates = [upright] if not mirrored else [upright[:, ::-1], upright[::-1]]
-    images, _, _ = copied(source, tmp_path / "out.mp4")
+    images, _, _ = copied(source, tmp_path / f"out{suffix}")
     assert min(difference(images[0], candidate) for candidate in candidates if candidate.shape == images[0].shape) < 3
-    again = read(tmp_path / "out.mp4")[0]
+    again = read(tmp_path / f"out{suffix}")[0]
     assert again.shape == images[0].shape
     assert difference(again, images[0]) < 2
+    assert stored(tmp_path / f"out{suffix}") == stored(source)
+
+
+def stored(path: Path) -> tuple[int, int, list[int]]:
+    """Width, height and display matrix, as the file has them."""
+    import av
+
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        sides: Any = frame.side_data
+        (matrix,) = (bytes(data) for data in sides if data.type.name == "DISPLAYMATRIX")
+        return frame.width, frame.height, list(np.frombuffer(matrix[:36], "=i4"))
 
 
 def test_a_transport_stream_starts_at_zero_with_sound_in_step(tmp_path: Path) -> None:
@@ -235,6 +249,7 @@ def test_alpha_is_kept_or_said_to_be_dropped(tmp_path: Path) -> None:
     alpha = np.tile(np.linspace(0, 255, 30).astype(np.uint8), (20, 1))
     assert write_picture(tmp_path / "x.png", Picture(image, alpha)) == ()
     back = read_picture(tmp_path / "x.png")
+    assert back.alpha is not None
     np.testing.assert_array_equal(back.alpha, alpha)
     np.testing.assert_array_equal(back.rgb, image)
     assert "transparency" in write_picture(tmp_path / "x.jpg", Picture(image, alpha))[0]
@@ -279,6 +294,7 @@ def test_alpha_is_turned_with_the_colours(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(data[:33] + chunk + data[33:])
     back = read_picture(tmp_path / "x.png")
     np.testing.assert_array_equal(back.rgb, np.rot90(image, -1))
+    assert back.alpha is not None
     np.testing.assert_array_equal(back.alpha, np.rot90(alpha, -1))
 
 
