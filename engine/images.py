@@ -137,8 +137,9 @@ def resized(rgb: Array, long_side: int) -> Array:
 
 def _divided(rgb: Array, alpha: Array) -> Array:
     """Colours that were multiplied by their alpha, as they were before; black where nothing is left of them."""
-    share = np.divide(255, alpha, out=np.zeros(alpha.shape, np.float32), where=alpha > 0, dtype=np.float32)
-    return np.rint(np.minimum(rgb * share[..., None], 255)).astype(np.uint8)
+    share: Array = np.divide(255, alpha, out=np.zeros(alpha.shape, np.float32), where=alpha > 0, dtype=np.float32)
+    divided: Array = np.rint(np.minimum(rgb * share[..., None], 255)).astype(np.uint8)
+    return divided
 
 
 def _to_uint8(x: Array, where: str) -> tuple[Array, bool]:
