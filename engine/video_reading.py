@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from engine.errors import EngineError
 from engine.ops import Array
-from engine.video import Turn, VideoFrame, VideoInfo, colour_of
+from engine.tone_mapping import HLG, PEAK, PQ, ToneMap, mastering_peak
+from engine.video import Colour, Turn, VideoFrame, VideoInfo, colour_of
 
 if TYPE_CHECKING:
     import av
@@ -46,6 +47,7 @@ class VideoReader:
                 raise EngineError("this video holds no frame that can be decoded", where=str(path))
             self._first = first
             self._turn, self._odd_angle = _turn_of(first)
+            self._tone_map = _tone_map_of(first)
             self.info = self._describe(first)
             """What the frames have in common."""
         except BaseException:
@@ -99,6 +101,7 @@ class VideoReader:
             f"{self._retimed} timestamps of the input are missing or out of order; the frame rate gave them": self._retimed,
             "the display matrix is no quarter turn; painted as stored": self._odd_angle,
             f"{_depth(self._first)} bits a channel became 8": _depth(self._first) > 8,
+            self._tone_map.said if self._tone_map is not None else "": self._tone_map is not None,
         }
         return (*self.damage(), *(text for text, holds in said.items() if holds))
 
@@ -161,13 +164,14 @@ class VideoReader:
         seconds = container.duration / av.time_base if container.duration else 0
         aspect = stream.sample_aspect_ratio or None
         starts_anywhere = Flags.ts_discont in Flags(container.format.flags)
+        # Colour standards go by the lines that were stored, not by how the camera was held.
+        self._colour = colour_of(frame.colorspace, full, frame.color_primaries, frame.color_trc, frame.height)
         return VideoInfo(
             width,
             height,
             time_base,
             rate,
-            # Colour standards go by the lines that were stored, not by how the camera was held.
-            colour_of(frame.colorspace, full, frame.color_primaries, frame.color_trc, frame.height),
+            self._colour if self._tone_map is None else Colour(1, full=False, primaries=1, transfer=1),
             turn=self._turn,
             aspect=1 / aspect if aspect and self._turn.transpose else aspect,
             frames=self._announced or round(seconds * rate) or None,
@@ -180,21 +184,24 @@ class VideoReader:
         if (frame.width, frame.height) != (self._first.width, self._first.height):
             was, now = f"{self._first.width}x{self._first.height}", f"{frame.width}x{frame.height}"
             raise EngineError(f"the size changes from {was} to {now} on the way", where=str(self.path))
-        colour = self.info.colour
+        colour = self._colour
         # Without accurate rounding swscale darkens a picture by one grey level on average.
-        exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        exact = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        # With bilinear chroma it gets 16 bits wrong: greens of 0 and blues of twice what they are.
+        exact |= Interpolation.BILINEAR if self._tone_map is None else Interpolation.BICUBIC
         if _is_rgb(frame):
             converted = self._reformatter.reformat(frame, format="rgb24")
         else:
             converted = self._reformatter.reformat(
                 frame,
-                format="rgb24",
+                format="rgb24" if self._tone_map is None else "rgb48le",
                 interpolation=exact,
                 src_colorspace=Colorspace[colour.conversion],
                 src_color_range=colour.range,
                 dst_color_range="JPEG",
             )
-        return self._turn.upright(converted.to_ndarray())
+        image = converted.to_ndarray()
+        return self._turn.upright(image if self._tone_map is None else self._tone_map(image))
 
 
 def open_video(path: Path) -> InputContainer:
@@ -232,6 +239,14 @@ def _is_rgb(frame: av.VideoFrame) -> bool:
 
 def _depth(frame: av.VideoFrame) -> int:
     return 8 if frame.format.name == "pal8" else max(component.bits for component in frame.format.components)
+
+
+def _tone_map_of(frame: av.VideoFrame) -> ToneMap | None:
+    if frame.color_trc not in (PQ, HLG) or _is_rgb(frame):
+        return None
+    mastering = [bytes(data) for data in cast("Iterable[SideData]", frame.side_data) if data.type.name == "MASTERING_DISPLAY_METADATA"]
+    peak = mastering_peak(mastering[0]) if mastering and frame.color_trc == PQ else None
+    return ToneMap(frame.color_trc, peak or PEAK, wide=frame.color_primaries in (2, 9))
 
 
 def _turn_of(frame: av.VideoFrame) -> tuple[Turn, bool]:
