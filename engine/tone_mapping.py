@@ -20,6 +20,7 @@ _STEPS = 4096
 _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 _A, _B, _C = 0.17883277, 0.28466892, 0.55991073
 _LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
+_LUMINANCE_709 = np.array([0.2126, 0.7152, 0.0722], np.float32)
 # ITU-R BT.2087: linear BT.2020 to linear BT.709.
 _TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 
@@ -71,9 +72,10 @@ class ToneMap:
         """
         light = self._light[rgb >> 4]  # (h, w, 3), cd/m2; of HLG the scene's, 0..1
         if self.transfer == HLG:
-            light *= self.peak * np.power(light @ _LUMINANCE, np.float32(0.2))[..., None]
-        largest = np.minimum(light.max(-1) / np.float32(self.peak), 1)
-        light *= self._gain[(np.sqrt(largest) * (_STEPS - 1) + 0.5).astype(np.int32)][..., None]
+            light *= self.peak * np.power(light @ (_LUMINANCE if self.wide else _LUMINANCE_709), np.float32(0.2))[..., None]
+        largest = light.max(-1) / np.float32(self.peak)
+        gain = self._gain[(np.sqrt(np.minimum(largest, 1)) * (_STEPS - 1) + 0.5).astype(np.int32)]
+        light *= (gain / np.maximum(largest, 1))[..., None]
         if self.wide:
             light = light @ _TO_709.T
         display = np.sqrt(np.clip(light / np.float32(WHITE), 0, 1))

@@ -55,12 +55,13 @@ def test_highlights_are_bent_and_not_cut() -> None:
     assert (np.diff(mapped) > 0.5).all()
 
 
-def test_a_colour_keeps_its_hue() -> None:
-    code = (light_to_pq(np.array([600.0, 200, 100])) * 65535).round().astype(np.uint16)
+@pytest.mark.parametrize("light", [600.0, 3000.0])  # 1,000 is the peak
+def test_a_colour_keeps_its_hue(light: float) -> None:
+    code = (light_to_pq(np.array([light, light / 3, light / 6])) * 65535).round().astype(np.uint16)
     rgb = ToneMap(PQ, wide=False)(code[None, None])[0, 0] / 255
-    light = rgb**2.4
-    assert light[0] / light[1] == pytest.approx(3, rel=0.05)
-    assert light[0] / light[2] == pytest.approx(6, rel=0.08)
+    shown = rgb**2.4
+    assert shown[0] / shown[1] == pytest.approx(3, rel=0.05)
+    assert shown[0] / shown[2] == pytest.approx(6, rel=0.08)
 
 
 def test_the_masters_peak() -> None:
