@@ -36,6 +36,7 @@ check: lint
 
 bench: $(VENV)/ready
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,rounds
+	$(BIN)/python tests/benchmarks/side_by_side.py --peer build/peer
 
 parity: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/parity_table.py
