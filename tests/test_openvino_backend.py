@@ -18,7 +18,6 @@ from media import IDENTITY_WEIGHTS, identity_network, identity_style
 if "CI" not in os.environ and find_spec("openvino") is None:  # importing it here would report it to its makers
     pytest.skip("openvino is not installed", allow_module_level=True)
 
-import engine_openvino.backend
 from engine_openvino.session import MOST_STREAMS, capabilities, cores
 
 from engine import Array, Conv2d, EngineError, Layer, Network, Node, Ops, Painter, ReLU, Tensor, Upsample2d, Weights, chain
@@ -210,20 +209,19 @@ def test_what_it_has_not_is_refused(settings: dict[str, str], said: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "tiles", "asked", "precision"),
+    ("words", "asked", "precision"),
     [
-        (("FP32", "BF16"), True, "auto", "bfloat16"),
-        (("FP32", "BF16"), False, "auto", "float32"),
-        (("FP32",), True, "auto", "float32"),
-        (("FP32", "BF16"), False, "bfloat16", "bfloat16"),
-        (("FP32",), True, "bfloat16", None),
+        (("FP32", "BF16"), "auto", "bfloat16"),
+        (("FP32",), "auto", "float32"),
+        (("FP32", "BF16"), "float32", "float32"),
+        (("FP32", "BF16"), "bfloat16", "bfloat16"),
+        (("FP32",), "bfloat16", None),
     ],
 )
-def test_auto_is_bfloat16_where_the_cpu_has_tiles_for_it(
-    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], tiles: bool, asked: str, precision: str | None
+def test_auto_is_bfloat16_where_the_cpu_multiplies_in_it(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], asked: str, precision: str | None
 ) -> None:
     monkeypatch.setattr("engine_openvino.session.capabilities", lambda: words)
-    monkeypatch.setattr(engine_openvino.backend, "_has_tiles", lambda: tiles)
     made = HOST.make_backend("openvino", precision=asked)
     if precision:
         assert made.describe()["precision"] == precision
