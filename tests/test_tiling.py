@@ -138,10 +138,13 @@ def test_every_backend_paints_within_a_grey_level(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_reduced_precision_comes_no_farther_from_float32(name: str) -> None:
+    refused = ""
     try:
         backend(name, "bfloat16").painter(RECONET, RECONET.initial_weights(0))
     except EngineError as error:
-        assert "bfloat16" in str(error)  # it has none on this CPU, and says so
+        refused = str(error)
+    if refused:
+        assert "in bfloat16" in refused or "no bfloat16" in refused  # it has none on this CPU, and says so
         return
     network = SMALL if name == "mindspore" else RECONET
     weights, reduced = network.initial_weights(0), backend(name, "bfloat16").painter
