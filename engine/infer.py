@@ -24,7 +24,7 @@ from engine.masks import Mask, MaskStream
 from engine.media import FrameReader, open_frames, open_picture, save_picture, writing_frames
 from engine.ops import Array
 from engine.painting import check_size, paint_stream
-from engine.segments import LENGTH, Continuation, fingerprint
+from engine.segments import LENGTH, Continuation, fingerprint, made_before
 from engine.sizes import pixel_aspect, resize
 from engine.stages import Stage, Stages, peak_memory, stages_to_json
 from engine.streams import write_behind
@@ -211,7 +211,7 @@ class Studio:
         with stop_between_steps() as stop, open_frames(job, stop) as reader:
             before = reader.info.width, reader.info.height
             width, height = self._size_of(job.source, *before)
-            painters, tile = self.tiles.choose(height, width, self.batch)
+            painters, tile = self.tiles.choose(height, width, self.batch, made_before(job.target) if self.options.resume else None)
             info = replace(reader.info, width=width, height=height, aspect=pixel_aspect(reader.info.aspect, before, (width, height)))
             make_folder(job.target.parent)
             with (

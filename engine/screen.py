@@ -93,7 +93,10 @@ def _why_no_window() -> str:
 
     if sys.platform == "linux":
         code = f"import cv2; cv2.namedWindow({TRIED!r}); cv2.destroyAllWindows()"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20)
+        except subprocess.TimeoutExpired:
+            return "it does not answer"
         return (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
     try:
         cv2.namedWindow(TRIED)

@@ -180,6 +180,12 @@ def frames_kept(target: Path) -> int:
     return sum(kept.frames for kept in manifest.segments) if manifest is not None else 0
 
 
+def made_before(target: Path) -> Mapping[str, Any]:
+    """What the frames depended on that an earlier run left for ``--resume``; empty where there are none."""
+    manifest = _manifest(folder_of(target))
+    return manifest.made_with if manifest is not None else {}
+
+
 def fingerprint(path: Path) -> str:
     """Of a file: its size, its first and last bytes and some between; a few milliseconds however large it is."""
     size = path.stat().st_size

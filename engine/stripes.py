@@ -137,6 +137,8 @@ class Plan:
         step = self._up(math.ceil(height / math.ceil(height / tall)))
         frame_rows = [(y, min(y + step, height)) for y in range(0, height, step)]
         outputs = [{name: self._rows_of(name, own, shapes, height) for name in (*work.outputs, *work.measured)} for own in frame_rows]
+        # The last rows of a frame may come to nothing where a layer rounds down.
+        outputs = [wanted for wanted in outputs if any(first < last for first, last in wanted.values())]
         bases = [self._base(work, wanted, shapes, height) for wanted in outputs]
         # As high as the highest: a backend that compiles for a size does so once.
         most = self._up(max(last - first for first, last in bases))

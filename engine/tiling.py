@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -168,9 +168,16 @@ class Tiles:
                 if tile != "auto":
                     raise
 
-    def choose(self, height: int, width: int, frames: int = 1) -> tuple[tuple[Painter, ...], int | None]:
-        """The painters for frames of that size, so many at once, and how many rows they compute at once; None for all."""
-        rows = self._rows(height, width, frames)
+    def choose(
+        self, height: int, width: int, frames: int = 1, before: Mapping[str, Any] | None = None
+    ) -> tuple[tuple[Painter, ...], int | None]:
+        """The painters for frames of that size, so many at once, and how many rows they compute at once; None for all.
+
+        ``before`` is what a run depended on that is to be continued: ``auto`` chooses its ``tile`` again, whatever memory is free now.
+        """
+        rows = (before or {}).get("tile", 0) if self._tile == "auto" and self._plans else 0
+        if not (rows is None or (isinstance(rows, int) and rows > 0)):
+            rows = self._rows(height, width, frames)
         if rows not in self._painters:
             assert rows is not None
             self._painters[rows] = tuple(TiledPainter(self._backend.painter, *one, rows) for one in self._networks)
