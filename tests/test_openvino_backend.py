@@ -187,10 +187,14 @@ def test_a_strangers_layer_computes_with_free_sizes() -> None:
         np.testing.assert_allclose(painter.run({"image": images(*size)})["relu"], torch.run({"image": images(*size)})["relu"], atol=1e-4)
 
 
-def test_a_strangers_layer_that_looks_at_a_free_size_is_refused() -> None:
+def test_a_strangers_layer_that_looks_at_a_size_paints_and_is_refused_where_sizes_are_free() -> None:
     network = Network({"image": 3}, chain("image", {"conv": Conv2d(out_channels=3, kernel=1), "looks": Looks()}), ("looks",))
+    painter, torch = (backend(name).painter(network, network.initial_weights(0)) for name in ("openvino", "torch"))
+    for height in (8, 12):  # on both sides of what it looks at
+        (found,), (want,) = (list(one.paint(iter([pictures(1, height, 8)]))) for one in (painter, torch))
+        np.testing.assert_allclose(found.astype(int), want, atol=1)
     with pytest.raises(EngineError, match="before the graph runs"):
-        next(painter_of(network, network.initial_weights(0)).paint(iter([pictures(1, 8, 8)])))
+        painter.run({"image": images(1, 8, 8)})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A whole network as an OpenVINO model of free size: of float32 images, or from uint8 pictures to uint8 pictures."""
+"""A whole network as an OpenVINO model: of float32 images of free size, or from a uint8 picture of one size to a uint8 picture."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def make_model(inputs: Sequence[Value], outputs: Sequence[Value]) -> Any:
         raise explained(error, EngineError("these values are no graph of these inputs")) from error
 
 
-def picture_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], native: NativeLayers) -> Any:
-    """uint8 RGB (n, h, w, 3) to the same; an :class:`EngineError` for a network that does not paint pictures."""
+def picture_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], native: NativeLayers, height: int, width: int) -> Any:
+    """One uint8 RGB picture (1, h, w, 3) to the same; an :class:`EngineError` for a network that does not paint pictures."""
     if list(network.inputs.values()) != [3] or len(network.outputs) != 1:
         raise EngineError("this network does not paint pictures", allowed="one input of 3 channels and one output")
-    frames = free_input("uint8", (None, None, None, 3))
+    frames = free_input("uint8", (1, height, width, 3))
     image = from_uint8(ops, frames, network.low, network.high)
     (output,) = network.apply(ops, _weights(network, weights), {next(iter(network.inputs)): image}, native=native).values()
     return make_model([frames], [to_uint8(ops, output, network.low, network.high)])

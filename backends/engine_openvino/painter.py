@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from engine_openvino.session import MOST_STREAMS, Session, cores
 
 
 class OpenVinoPainter:
-    """See :class:`engine.Painter`. A graph is compiled when it is first used, once for all sizes.
+    """See :class:`engine.Painter`.
+
+    A graph is compiled when it is first used: that of :meth:`paint` for one size of picture, the latest (it takes some 0.2 s, and
+    computes in down to two thirds of the time of one of free size), that of :meth:`run` once for all sizes.
 
     Frames are computed one by one whatever batches they come in, so that a frame does not depend on those beside it: in bfloat16
     OpenVINO chooses another kernel for another size of batch, and the two may differ by 4 grey levels.
@@ -24,12 +27,15 @@ class OpenVinoPainter:
     def __init__(self, ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], precision: DType, native: NativeLayers) -> None:
         self._parts = (ops, network, weights, native)
         self._network, self._precision = network, precision
+        self._latest: tuple[tuple[int, int, int], Session] | None = None
 
     def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
         checked = self._checked(batches)
         first = list(islice(checked, 2))
         alone = len(first) == 1 and len(first[0]) == 1
-        yield from (self._picture if alone else self._video).stream(chain(first, checked))
+        streams = 1 if alone else min(cores(), MOST_STREAMS)
+        for (height, width), same in groupby(chain(first, checked), key=lambda frames: frames.shape[1:3]):
+            yield from self._pictures(streams, height, width).stream(same)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         arrays = [np.ascontiguousarray(inputs[name], np.float32) for name in self._network.inputs]
@@ -41,14 +47,12 @@ class OpenVinoPainter:
             self._network.shapes(*frames.shape[1:3])
             yield frames
 
-    @cached_property
-    def _picture(self) -> Session:
-        return Session(picture_model(*self._parts), threads=cores(), precision=self._precision)
-
-    @cached_property
-    def _video(self) -> Session:
-        streams = min(cores(), MOST_STREAMS)
-        return Session(picture_model(*self._parts), threads=cores(), streams=streams, precision=self._precision)
+    def _pictures(self, streams: int, height: int, width: int) -> Session:
+        if self._latest is None or self._latest[0] != (streams, height, width):
+            self._latest = None  # its memory goes before there is more of it
+            model = picture_model(*self._parts, height, width)
+            self._latest = (streams, height, width), Session(model, threads=cores(), streams=streams, precision=self._precision)
+        return self._latest[1]
 
     @cached_property
     def _images(self) -> Session:
