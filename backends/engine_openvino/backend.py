@@ -10,13 +10,14 @@ from engine import Array, Backend, DType, EngineError, NativeLayers, Network, Pa
 
 if TYPE_CHECKING:
     from engine_openvino.ops import OpenVinoOps
+    from engine_openvino.session import SharedMemory
 
 _CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16"}
 """What OpenVINO calls them; it computes float16 on a CPU as float32, without a word."""
 
 
 class OpenVinoBackend(Backend):
-    """A network as one OpenVINO graph of free size, on the CPU: painting at its fastest, and nothing else."""
+    """A network as one OpenVINO graph, on the CPU: painting at its fastest, and nothing else."""
 
     name = "openvino"
     package = "openvino"
@@ -48,7 +49,13 @@ class OpenVinoBackend(Backend):
         self._check_device()
         from engine_openvino.painter import OpenVinoPainter
 
-        return OpenVinoPainter(self.ops, network, weights, self._precision, self.native)
+        return OpenVinoPainter(self.ops, network, weights, self._precision, self.native, self._memory)
+
+    @cached_property
+    def _memory(self) -> SharedMemory:
+        from engine_openvino.session import SharedMemory
+
+        return SharedMemory()
 
     def _check_device(self) -> None:
         if self.device not in ("auto", "cpu"):

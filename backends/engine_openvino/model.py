@@ -1,11 +1,11 @@
-"""A whole network as an OpenVINO model: of float32 images of free size, or from a uint8 picture of one size to a uint8 picture."""
+"""A whole network as an OpenVINO model: of float32 images, or from a uint8 picture to a uint8 picture, of one size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine import Array, EngineError, NativeLayers, Network, from_uint8, to_uint8
+from engine import Array, EngineError, NativeLayers, Network, Shape, from_uint8, to_uint8
 from engine_openvino.graph import Value, constant, free_input
 from engine_openvino.session import explained, opset, ov
 
@@ -31,9 +31,9 @@ def picture_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Arra
     return make_model([frames], [to_uint8(ops, output, network.low, network.high)])
 
 
-def image_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], native: NativeLayers) -> Any:
+def image_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], native: NativeLayers, shapes: Mapping[str, Shape]) -> Any:
     """The network as it is: its inputs (n, c, h, w), float32 in its range, to its outputs, both in the network's order."""
-    inputs = {name: free_input("float32", (None, c, None, None)) for name, c in network.inputs.items()}
+    inputs = {name: free_input("float32", shapes[name]) for name in network.inputs}
     outputs = network.apply(ops, _weights(network, weights), inputs, native=native)
     return make_model(list(inputs.values()), [outputs[name] for name in network.outputs])
 

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from itertools import chain, groupby, islice
 
 import numpy as np
 
-from engine import Array, DType, NativeLayers, Network
+from engine import Array, DType, NativeLayers, Network, Shape
 from engine_openvino.model import image_model, picture_model
 from engine_openvino.ops import OpenVinoOps
-from engine_openvino.session import MOST_STREAMS, Session, cores
+from engine_openvino.session import MOST_STREAMS, Session, SharedMemory, cores
+
+KEPT = 4
+"""Graphs of :meth:`OpenVinoPainter.run`: a frame's first stripe, those in the middle and its last two are of different heights."""
 
 
 class OpenVinoPainter:
     """See :class:`engine.Painter`.
 
-    A graph is compiled when it is first used: that of :meth:`paint` for one size of picture, the latest (it takes some 0.2 s, and
-    computes in down to two thirds of the time of one of free size), that of :meth:`run` once for all sizes.
+    A graph is compiled for one size, when that is first used: it takes some 0.2 s, and a graph of free size would compute up to half
+    as long again. :meth:`paint` keeps the latest, :meth:`run` as many as stripes have heights.
 
     Frames are computed one by one whatever batches they come in, so that a frame does not depend on those beside it: in bfloat16
     OpenVINO chooses another kernel for another size of batch, and the two may differ by 4 grey levels.
     """
 
-    def __init__(self, ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], precision: DType, native: NativeLayers) -> None:
+    def __init__(
+        self,
+        ops: OpenVinoOps,
+        network: Network,
+        weights: Mapping[str, Array],
+        precision: DType,
+        native: NativeLayers,
+        memory: SharedMemory,
+    ) -> None:
         self._parts = (ops, network, weights, native)
-        self._network, self._precision = network, precision
+        self._network, self._precision, self._memory = network, precision, memory
         self._latest: tuple[tuple[int, int, int], Session] | None = None
+        self._kept: dict[tuple[Shape, ...], Session] = {}
 
     def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
         checked = self._checked(batches)
@@ -38,9 +49,11 @@ class OpenVinoPainter:
             yield from self._pictures(streams, height, width).stream(same)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        arrays = [np.ascontiguousarray(inputs[name], np.float32) for name in self._network.inputs]
-        self._network.check_inputs({name: x.shape for name, x in zip(self._network.inputs, arrays, strict=True)})
-        return dict(zip(self._network.outputs, self._images.run(arrays), strict=True))
+        arrays = {name: np.ascontiguousarray(inputs[name], np.float32) for name in self._network.inputs}
+        self._network.check_inputs({name: x.shape for name, x in arrays.items()})
+        session = self._images({name: x.shape for name, x in arrays.items()})
+        self._memory.wake(session)
+        return dict(zip(self._network.outputs, session.run(list(arrays.values())), strict=True))
 
     def _checked(self, batches: Iterator[Array]) -> Iterator[Array]:
         for frames in batches:
@@ -54,6 +67,9 @@ class OpenVinoPainter:
             self._latest = (streams, height, width), Session(model, threads=cores(), streams=streams, precision=self._precision)
         return self._latest[1]
 
-    @cached_property
-    def _images(self) -> Session:
-        return Session(image_model(*self._parts), threads=cores())
+    def _images(self, shapes: Mapping[str, Shape]) -> Session:
+        key = tuple(shapes.values())
+        if key not in self._kept:
+            session = Session(image_model(*self._parts, shapes), threads=cores(), precision=self._precision)
+            self._kept = dict([*self._kept.items(), (key, session)][-KEPT:])
+        return self._kept[key]

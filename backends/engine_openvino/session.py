@@ -80,6 +80,10 @@ class Session:
         _wait(request)
         return [np.array(tensor.data) for tensor in request.output_tensors]
 
+    def release(self) -> None:
+        """Give the memory of activations back; the next run takes it anew. Nothing may be running."""
+        self._compiled.release_memory()
+
     def stream(self, batches: Iterator[Array]) -> Generator[Array, None, None]:
         """What the one output is of the one input, image by image, and given back in the batches that they came in, in order."""
         free = [self._compiled.create_infer_request() for _ in range(self._streams)]
@@ -115,6 +119,19 @@ class Session:
                 request.cancel()
             for request, *_ in busy:
                 _settle(request)
+
+
+class SharedMemory:
+    """Of sessions that run one after another, only the latest keeps memory for activations: a network in parts has many."""
+
+    def __init__(self) -> None:
+        self._latest: Session | None = None
+
+    def wake(self, session: Session) -> None:
+        """``session`` runs next."""
+        if self._latest is not None and self._latest is not session:
+            self._latest.release()
+        self._latest = session
 
 
 def _start(request: Any, inputs: Sequence[Array]) -> None:
