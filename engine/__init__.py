@@ -37,6 +37,9 @@ from engine.flow import estimate_flow as estimate_flow
 from engine.flow import flow_colours as flow_colours
 from engine.flow import visible as visible
 from engine.flow import warp as warp
+from engine.fusing import KERNEL_SUMS as KERNEL_SUMS
+from engine.fusing import UpsampledConv2d as UpsampledConv2d
+from engine.fusing import fuse as fuse
 from engine.hookspecs import hookimpl as hookimpl
 from engine.images import Picture as Picture
 from engine.images import read_picture as read_picture

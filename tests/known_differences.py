@@ -95,7 +95,12 @@ assert gradient.asnumpy().sum() == 24
     _no_bfloat16("relu", "ops.relu(x)", "relu 3x5x6"),
     _no_bfloat16("tanh", "ops.tanh(x)", "tanh 3x5x6"),
     _no_bfloat16("max pool", "ops.MaxPool(2, 2, 'valid')(x)", "max_pool2d 3x5x6", "max_pool2d kernel=3 2x7x8"),
-    _no_bfloat16("nearest interpolation", "ops.interpolate(x, size=(8, 8), mode='nearest')", "upsample2d 3x5x6"),
+    _no_bfloat16(
+        "nearest interpolation",
+        "ops.interpolate(x, size=(8, 8), mode='nearest')",
+        "upsample2d 3x5x6",
+        "upsampled_conv2d out_channels=4 3x5x6",
+    ),
     _no_bfloat16("bilinear interpolation", "ops.interpolate(x, size=(8, 8), mode='bilinear')", "upsample2d mode=bilinear 3x5x6"),
     *(
         KnownDifference(

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +20,8 @@ if "CI" not in os.environ and find_spec("openvino") is None:  # importing it her
 
 from engine_openvino.session import MOST_STREAMS, capabilities, cores
 
-from engine import Array, Conv2d, EngineError, Layer, Network, Node, Ops, Pad, Painter, ReLU, Tensor, Upsample2d, Weights, chain
+from engine import Array, Conv2d, EngineError, Layer, Network, Node, Ops, Painter, ReLU, Tensor, Upsample2d, Weights, chain
 from engine.plugins import load_plugins
-from engine.testing import OracleOps
 
 SIZES = [(1, 32, 64), (2, 37, 53), (3, 5, 18), (1, 90, 161)]
 """Batch, height, width."""
@@ -199,23 +197,6 @@ def test_a_strangers_layer_may_look_at_a_size() -> None:
         np.testing.assert_allclose(painter.run(given)["looks"], torch.run(given)["looks"], atol=1e-5)
 
 
-@pytest.mark.parametrize("width", [1, 7])
-@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
-@pytest.mark.parametrize("layer", [Pad(amount=1), Pad(amount=1, mode="constant"), Pad(amount=2)], ids=str)
-@pytest.mark.parametrize("conv", [{}, {"kernel": 9, "padding": 4}, {"kernel": 2, "bias": False}, {"stride": 2}], ids=str)
-def test_convolutions_of_few_channels_and_of_doubled_pixels(width: int, upsample: str, layer: Pad, conv: dict[str, Any]) -> None:
-    """Every combination that comes near those that are computed another way, with odd and even sides, against the plain form."""
-    doubled = {"up": Upsample2d(mode=upsample), "pad": layer, "conv": Conv2d(out_channels=width, **conv)}  # type: ignore[arg-type]  # one of its modes
-    alone = {"conv": Conv2d(out_channels=width, **conv)}
-    for layers in (doubled, alone):
-        network = Network({"image": 3}, chain("image", layers), ("conv",))
-        weights = network.initial_weights(3)
-        for size in ((2, 9, 14), (1, 12, 11)):
-            given = {"image": images(*size)}
-            (want,) = network.apply(OracleOps(), {key: x.astype(np.float64) for key, x in weights.items()}, given).values()
-            np.testing.assert_allclose(painter_of(network, weights).run(given)["conv"], want, atol=2e-5)
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -279,7 +260,6 @@ def fresh(code: str, folder: Path, **variables: str) -> subprocess.CompletedProc
 PAINTS = """
 import sys, numpy as np
 from engine.plugins import load_plugins
-from engine.testing import OracleOps
 from engine.style import load_style
 style = load_style("same.safetensors")
 host = load_plugins().make_backend("openvino", device="cpu")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from engine import Conv2d, Pad, Upsample2d
+from engine import KERNEL_SUMS, Conv2d, UpsampledConv2d
 from engine_openvino.graph import Value, cast, constant, joined, node, size_of
 from engine_openvino.ops import OpenVinoOps
 
@@ -15,41 +13,13 @@ FEW = 4
 """Output channels that are so few that four pixels are computed as one: a vector register holds 16."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Doubled(Value):
-    """A picture of which every pixel was made four."""
-
-    source: Value
-
-
-@dataclass(frozen=True, eq=False)
-class _Framed(Value):
-    """The same with a margin of one pixel, mirrored."""
-
-    source: Value
-
-
-def upsample2d(layer: Upsample2d, weights: dict[str, Value], x: Value) -> Value:
-    """The layer; a convolution finds out from it what it reads."""
-    y = layer.apply(_OPS, weights, x)
-    return _Doubled(y.port, x) if layer.mode == "nearest" and layer.factor == 2 else y
-
-
-def pad(layer: Pad, weights: dict[str, Value], x: Value) -> Value:
-    """The layer; a convolution finds out from it what it reads."""
-    y = layer.apply(_OPS, weights, x)
-    return _Framed(y.port, x.source) if isinstance(x, _Doubled) and layer.mode == "reflect" and layer.amount == 1 else y
-
-
 def conv2d(layer: Conv2d, weights: dict[str, Value], x: Value) -> Value:
-    """The layer, in whichever form is the fastest."""
+    """The layer; by fours where its output has few channels."""
     bias = cast(weights["bias"], x.dtype) if layer.bias else None
-    plain = layer.groups == 1 and layer.stride == 1
-    if plain and layer.kernel == 3 and layer.padding == 0 and isinstance(x, _Framed):
-        return _of_doubled(x.source, weights["weight"], bias)
-    if plain and layer.out_channels <= FEW and layer.kernel > 1:
+    if layer.groups == 1 and layer.stride == 1 and layer.out_channels <= FEW and layer.kernel > 1:
         return _by_fours(layer, weights["weight"], bias, x)
-    return layer.apply(_OPS, weights, x)
+    y: Value = layer.apply(_OPS, weights, x)
+    return y
 
 
 def _by_fours(layer: Conv2d, weight: Value, bias: Value | None, x: Value) -> Value:
@@ -64,21 +34,14 @@ def _by_fours(layer: Conv2d, weight: Value, bias: Value | None, x: Value) -> Val
     return y[:, :, :h, :w]
 
 
-_ROWS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-"""Which rows of a kernel of three a source's row is multiplied by, in the four rows that it adds to once its pixels are doubled."""
-
-
-def _of_doubled(source: Value, weight: Value, bias: Value | None) -> Value:
-    # Two rows of the kernel meet the same row of the source, so nine products are four; a transposed convolution spreads them. The
-    # mirrored margin of doubled pixels is the source's last pixel once more.
+def upsampled_conv2d(layer: UpsampledConv2d, weights: dict[str, Value], x: Value) -> Value:
+    """The layer as a transposed convolution."""
     one = constant(np.array([0, 0, 1, 1]), "int64")
-    framed = node("pad", source, one, one, pad_mode="edge")
-    rows = constant(_ROWS, weight.dtype)
-    kernel = _OPS.matmul(_OPS.matmul(rows, weight), _OPS.permute_dims(rows, (1, 0)))
-    kernel = cast(_OPS.permute_dims(kernel, (1, 0, 2, 3)), source.dtype)
-    sides = [3, 3]  # what falls on the margin and beyond
-    y = node("convolution_backprop_data", framed, kernel, strides=[2, 2], pads_begin=sides, pads_end=sides, dilations=[1, 1])
-    return _with_bias(y, bias)
+    framed = node("pad", x, one, one, pad_mode="edge")
+    kernel = _OPS.matmul(_OPS.matmul(constant(KERNEL_SUMS, "float32"), weights["weight"]), constant(KERNEL_SUMS.T, "float32"))
+    kernel = cast(_OPS.permute_dims(kernel, (1, 0, 2, 3)), x.dtype)
+    y = node("convolution_backprop_data", framed, kernel, strides=[2, 2], pads_begin=[3, 3], pads_end=[3, 3], dilations=[1, 1])
+    return _with_bias(y, cast(weights["bias"], x.dtype) if layer.bias else None)
 
 
 def _with_bias(y: Value, bias: Value | None) -> Value:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine import Conv2d, InstanceNorm2d, NativeLayers, Pad, Upsample2d
-from engine_openvino.convolutions import conv2d, pad, upsample2d
+from engine import Conv2d, InstanceNorm2d, NativeLayers, UpsampledConv2d
+from engine_openvino.convolutions import conv2d, upsampled_conv2d
 from engine_openvino.graph import Value, cast, constant, node, vector
 
 
@@ -18,4 +18,4 @@ def _instance_norm(layer: InstanceNorm2d, weights: dict[str, Value], x: Value) -
 
 _EVERY_CHANNEL = constant(np.array([1, -1, 1, 1]), "int64")
 
-NATIVE: NativeLayers = {Conv2d: conv2d, InstanceNorm2d: _instance_norm, Pad: pad, Upsample2d: upsample2d}
+NATIVE: NativeLayers = {Conv2d: conv2d, InstanceNorm2d: _instance_norm, UpsampledConv2d: upsampled_conv2d}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine import Array, EngineError, NativeLayers, Network, Shape, from_uint8, to_uint8
+from engine import Array, EngineError, NativeLayers, Network, Shape, from_uint8, fuse, to_uint8
 from engine_openvino.graph import Value, constant, free_input
 from engine_openvino.session import explained, opset, ov
 
@@ -27,14 +27,14 @@ def picture_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Arra
         raise EngineError("this network does not paint pictures", allowed="one input of 3 channels and one output")
     frames = free_input("uint8", (1, height, width, 3))
     image = from_uint8(ops, frames, network.low, network.high)
-    (output,) = network.apply(ops, _weights(network, weights), {next(iter(network.inputs)): image}, native=native).values()
+    (output,) = fuse(network).apply(ops, _weights(network, weights), {next(iter(network.inputs)): image}, native=native).values()
     return make_model([frames], [to_uint8(ops, output, network.low, network.high)])
 
 
 def image_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], native: NativeLayers, shapes: Mapping[str, Shape]) -> Any:
     """The network as it is: its inputs (n, c, h, w), float32 in its range, to its outputs, both in the network's order."""
     inputs = {name: free_input("float32", shapes[name]) for name in network.inputs}
-    outputs = network.apply(ops, _weights(network, weights), inputs, native=native)
+    outputs = fuse(network).apply(ops, _weights(network, weights), inputs, native=native)
     return make_model(list(inputs.values()), [outputs[name] for name in network.outputs])
 
 

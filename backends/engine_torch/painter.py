@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from engine import Array, DType, NativeLayers, Network, from_uint8, to_uint8
+from engine import Array, DType, NativeLayers, Network, from_uint8, fuse, to_uint8
 from engine_torch.ops import TorchOps
 
 
@@ -14,7 +14,7 @@ class TorchPainter:
     """See :class:`engine.Painter`."""
 
     def __init__(self, ops: TorchOps, network: Network, weights: Mapping[str, Array], precision: DType, native: NativeLayers) -> None:
-        self._ops, self._network, self._precision, self._native = ops, network, precision, native
+        self._ops, self._network, self._precision, self._native = ops, fuse(network), precision, native
         self._weights = {name: ops.asarray(x) for name, x in weights.items()}
         self._input = next(iter(network.inputs))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.fusing import UpsampledConv2d
 from engine.layers import (
     Add,
     BatchNorm2d,
@@ -41,6 +42,7 @@ LAYER_CASES = (
     LayerCase(Upsample2d(mode="bilinear"), (IMAGE,)),
     LayerCase(Upsample2d(mode="bilinear_asymmetric"), (IMAGE,)),
     LayerCase(Upsample2d(factor=3, mode="bilinear_asymmetric"), ((1, 2, 3),)),
+    LayerCase(UpsampledConv2d(out_channels=4), (IMAGE,), value_tolerance=1e-4, gradient_tolerance=1e-3),
     LayerCase(Add(), (IMAGE, IMAGE)),
     LayerCase(Concat(), (IMAGE, (1, 5, 6), (2, 5, 6)), value_tolerance=0.0),
     LayerCase(Pad(amount=1), (IMAGE,), value_tolerance=0.0),
