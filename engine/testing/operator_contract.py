@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from engine.contracts.backend import Backend
 from engine.moments import Moments
 from engine.ops import Array, Ops, Tensor
 from engine.testing.cases import LayerCase, OpCase, draw
+from engine.testing.contract import Contract
+from engine.testing.layer_cases import LAYER_CASES
 
 OPERATORS = tuple(name for name in vars(Ops) if not name.startswith("_") and name != "name")
 """The methods of :class:`engine.Ops`."""
@@ -19,7 +22,7 @@ RETURNED = {"bfloat16": "float32", "float16": "float32"}
 """What reduced precision is in NumPy."""
 
 
-class OperatorChecks:
+class OperatorChecks(Contract):
     """Every operator: its signature, and its value, type, shape and gradient in every setting of :data:`engine.testing.OP_CASES`."""
 
     @pytest.mark.parametrize("operator", OPERATORS)
@@ -111,10 +114,11 @@ class OperatorChecks:
         near(ops.to_numpy(found)[..., :-1], x[..., 1:], 0.0, "moved by one pixel")
 
 
-class LayerChecks:
+class LayerChecks(Contract):
     """Every layer of :attr:`layer_cases`, as its reference computes it over the operators and in the backend's native form."""
 
-    layer_cases: Sequence[LayerCase]
+    layer_cases: ClassVar[Sequence[LayerCase]] = LAYER_CASES
+    """What layers are compared on; a backend with a native form of another layer adds its cases."""
 
     def test_every_native_form_has_cases(self, backend: Backend) -> None:
         """A form that nothing compares is a form that nobody knows; a layer of one's own wants its cases in ``layer_cases``."""
