@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from further_loss_cases import further_cases
 from installed import HOST, TRAINING, backend
 from loss_cases import LAYERS, Case, H, W, cases, flow_of, gram, make
 from pydantic import ValidationError
@@ -14,7 +16,7 @@ from engine import Array, Needs
 from engine.testing import GivenClip, OracleOps, draw, numerical_gradient
 
 OPS = OracleOps()
-CASES = cases()
+CASES = [*cases(), *further_cases()]
 EACH = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 BACKEND = pytest.mark.parametrize("name", TRAINING)
 
@@ -169,7 +171,8 @@ def test_batch_is_averaged(case: Case, name: str) -> None:
         clip = case.clip(ops, *(ops.asarray(x[images]) for x in case.variables))
         parts = {key: [x[images] for x in getattr(clip, key)] for key in ("flows", "masks", "frames")}
         encoded = {layer: [x[images] for x in xs] for layer, xs in clip.encoded_frame.items()}
-        own = GivenClip(ops, outputs=clip.outputs, taps=clip.taps, encoded_output=clip.encoded_output, encoded_frame=encoded, **parts)
+        outputs = [clip.network(x) for x in parts["frames"]] if clip.network else clip.outputs
+        own = replace(clip, outputs=outputs, encoded_frame=encoded, **parts)
         return float(case.loss(ops, own, case.loss.prepare(ops, {layer: ops.asarray(x) for layer, x in case.style.items()})))
 
     assert value(slice(0, 2)) == pytest.approx((value(slice(0, 1)) + value(slice(1, 2))) / 2, rel=1e-5)

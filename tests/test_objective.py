@@ -7,6 +7,7 @@ import pytest
 from installed import HOST, TRAINING, backend
 
 from engine import Batch, BatchTensors, EngineError, Loss, Network, Objective, TrainingPlan
+from engine.chained_flow import chain_flow
 from engine.objective import PlanClip, union
 from engine.testing import OracleOps
 
@@ -83,14 +84,18 @@ def test_frames_flow_and_masks_stay_with_their_clip() -> None:
     small = clip.flow(0, -1, (10, 6))
     np.testing.assert_allclose(small, ops.resize(clip.flow(0, -1), (10, 6), "bilinear") * np.array([6 / 24, 10 / 20]).reshape(1, 2, 1, 1))
     assert set(np.unique(clip.mask(0, -1, (10, 6)))) <= {0.0, 1.0}
+    flow, mask = chain_flow(ops, [clip.flow(0, -1), clip.flow(-1, -2)], [clip.mask(0, -1), clip.mask(-1, -2)])
+    np.testing.assert_array_equal(clip.flow(0, -2), flow)
+    np.testing.assert_array_equal(clip.mask(0, -2), mask)
+    np.testing.assert_allclose(clip.flow(0, -2, (10, 12)), ops.resize(flow, (10, 12), "bilinear") / 2)
 
 
-@pytest.mark.parametrize(("t", "to"), [(0, -2), (-1, 0), (-2, -3), (1, 0)])
+@pytest.mark.parametrize(("t", "to"), [(0, -3), (-1, 0), (-2, -3), (1, 0), (0, 0)])
 def test_a_clip_refuses_what_it_has_not(t: int, to: int) -> None:
     ops, given = OracleOps(), plan()
     objective = Objective(ops, given, "float32", {})
     clip = PlanClip(objective, {k: ops.asarray(x) for k, x in given.weights.items()}, BatchTensors.of(ops, batch(n=1, t=3)))
-    with pytest.raises(EngineError, match="the one before"):
+    with pytest.raises(EngineError, match="older frame"):
         clip.flow(t, to)
     with pytest.raises(EngineError, match="frame 1"):
         clip.frame(1)
