@@ -10,17 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
+
 from engine.components import Component
 from engine.contracts.backend import Backend
-from engine.errors import EngineError
 from engine.plugins import PluginHost, is_installed, load_plugins
-
-try:
-    import pytest
-except ModuleNotFoundError:
-    raise EngineError(
-        "engine.testing needs pytest, which is not installed", remedy="Install it: python -m pip install 'styleengine[testing]'"
-    ) from None
 
 HEAVY = ("torch", "mindspore", "openvino", "onnx", "onnxruntime", "jax", "tensorflow", "cv2", "av")
 """What importing a plugin must not load: it is imported inside methods."""
