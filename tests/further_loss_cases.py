@@ -15,7 +15,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 def luminance(rgb: Array) -> Array:
     """(..., 3, h, w) -> (..., 1, h, w)."""
-    y: Array = np.tensordot(np.moveaxis(np.float64(rgb), -3, -1), LUMINANCE, 1)[..., None, :, :]
+    y: Array = np.tensordot(np.moveaxis(rgb.astype(float), -3, -1), LUMINANCE, 1)[..., None, :, :]
     return y
 
 
@@ -23,7 +23,7 @@ def frame_difference(outputs: Sequence[Array], frames: Sequence[Array], channels
     total, n = 0.0, len(outputs[0])
     for k in range(len(outputs) - 1):
         for i in range(n):
-            painted, seen = outputs[k][i] - outputs[k + 1][i], np.float64(frames[k][i]) - frames[k + 1][i]
+            painted, seen = outputs[k][i] - outputs[k + 1][i], frames[k][i].astype(float) - frames[k + 1][i]
             if channels == "luminance":
                 painted, seen = luminance(painted), luminance(seen)
             total += float(((painted - seen) ** 2).sum()) / painted.size
@@ -33,7 +33,7 @@ def frame_difference(outputs: Sequence[Array], frames: Sequence[Array], channels
 def moments(outputs: dict[str, Sequence[Array]], image: dict[str, Array]) -> float:
     total = 0.0
     for layer, frames in outputs.items():
-        wanted = np.float64(image[layer][0])
+        wanted = image[layer][0].astype(float)
         for x in (x for frame in frames for x in frame):
             for c in range(len(x)):
                 spread, goal = (float(np.sqrt(part.var() + 1e-5)) for part in (x[c], wanted[c]))
@@ -65,9 +65,9 @@ def noise_stability(gain: Array, frame: Array, noise: float, seed: int) -> float
     """For a network that gives gain * x + x^2."""
     drawn = np.random.default_rng(seed).normal(size=(4, 1, 3, 128, 128)).astype(np.float32)[:, 0, :, :H, :W]
     total = 0.0
-    for g, x in zip(gain, np.float64(frame), strict=True):
-        alike = np.array([(x * pattern).sum() for pattern in np.float64(drawn)])
-        e = noise * np.tensordot(alike / np.linalg.norm(alike), np.float64(drawn), 1)
+    for g, x in zip(gain, frame.astype(float), strict=True):
+        alike = np.array([(x * pattern).sum() for pattern in drawn.astype(float)])
+        e = noise * np.tensordot(alike / np.linalg.norm(alike), drawn.astype(float), 1)
         total += float(((g * e + 2 * x * e + e * e) ** 2).mean())
     return total / len(gain)
 
@@ -82,11 +82,11 @@ def long_term_temporal(
         for k in range(max(distances)):
             way, seen = ways[k]
             # Only a pixel that is wholly inside, between pixels that can all be followed, is followed on.
-            ways[k + 1] = (way + warped(np.float64(flows[k][i]), way), seen * (warped(np.float64(masks[k][i]), way) > 0.9995))
+            ways[k + 1] = (way + warped(flows[k][i].astype(float), way), seen * (warped(masks[k][i].astype(float), way) > 0.9995))
         for distance in distances:
             way, seen = ways[distance]
             change = outputs[0][i] - warped(outputs[distance][i], way)
-            brighter = np.float64(frames[0][i]) - warped(np.float64(frames[distance][i]), way)
+            brighter = frames[0][i].astype(float) - warped(frames[distance][i].astype(float), way)
             total += float((seen * (change - luminance(brighter)) ** 2).sum()) / (3 * H * W)
     return total / n
 
@@ -161,7 +161,8 @@ def _long_term() -> Case:
 
     def clip(ops: Ops, now: Tensor, before: Tensor, oldest: Tensor) -> GivenClip:
         outputs = [now, before, ops.asarray(between), oldest]
-        return GivenClip(ops, outputs=outputs, **{key: [ops.asarray(x) for x in xs] for key, xs in given.items()})
+        frames, flows, masks = ([ops.asarray(x) for x in given[key]] for key in ("frames", "flows", "masks"))
+        return GivenClip(ops, frames, outputs, flows, masks)
 
     def formula(now: Array, before: Array, oldest: Array) -> float:
         return long_term_temporal([now, before, between, oldest], **given, distances=(1, 3))

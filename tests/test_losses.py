@@ -172,7 +172,7 @@ def test_batch_is_averaged(case: Case, name: str) -> None:
         parts = {key: [x[images] for x in getattr(clip, key)] for key in ("flows", "masks", "frames")}
         encoded = {layer: [x[images] for x in xs] for layer, xs in clip.encoded_frame.items()}
         outputs = [clip.network(x) for x in parts["frames"]] if clip.network else clip.outputs
-        own = replace(clip, outputs=outputs, encoded_frame=encoded, **parts)
+        own = replace(clip, outputs=outputs, encoded_frame=encoded, frames=parts["frames"], flows=parts["flows"], masks=parts["masks"])
         return float(case.loss(ops, own, case.loss.prepare(ops, {layer: ops.asarray(x) for layer, x in case.style.items()})))
 
     assert value(slice(0, 2)) == pytest.approx((value(slice(0, 1)) + value(slice(1, 2))) / 2, rel=1e-5)

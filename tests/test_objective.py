@@ -1,4 +1,4 @@
-"""The objective: the same total and gradient on every backend as on the oracle, and a clip that gives only what it has."""
+"""The objective: the same gradient on every backend as on the oracle, and a clip that gives only what it has."""
 
 from __future__ import annotations
 
@@ -34,20 +34,11 @@ def batch(n: int = 2, t: int = 2) -> Batch:
     return Batch(rng.integers(0, 256, (n, t, *SIZE, 3), np.uint8), flow, mask)
 
 
-def on_oracle(given: TrainingPlan, batch: Batch, weights: dict[str, np.ndarray]) -> tuple[float, dict[str, float]]:
+def on_oracle(given: TrainingPlan, batch: Batch, weights: dict[str, np.ndarray]) -> float:
     ops = OracleOps()
     objective = Objective(ops, given, "float32", {})
-    total, raw = objective({k: ops.asarray(x) for k, x in weights.items()}, BatchTensors.of(ops, batch))
-    return float(total), {label: float(x) for label, x in raw.items()}
-
-
-@pytest.mark.parametrize("name", TRAINING)
-def test_a_trainers_losses_are_the_oracles(name: str) -> None:
-    given, data = plan(), batch()
-    total, raw = on_oracle(given, data, dict(given.weights))
-    found = backend(name, "float32").trainer(given).evaluate(data)
-    assert {label: float(x) for label, x in found.items()} == pytest.approx({**raw, "total": total}, rel=2e-4)
-    assert total == pytest.approx(sum(raw[label] * loss.weight for label, loss in given.losses.items()))
+    total, _ = objective({k: ops.asarray(x) for k, x in weights.items()}, BatchTensors.of(ops, batch))
+    return float(total)
 
 
 @pytest.mark.parametrize("name", TRAINING)
@@ -63,7 +54,7 @@ def test_the_gradient_through_network_encoder_and_losses_is_right(name: str) -> 
     expected, eps = 0.0, 1e-6
     for sign in (1, -1):
         moved = {key: x.astype(np.float64) + sign * eps * direction[key] for key, x in given.weights.items()}
-        expected += sign * on_oracle(given, data, moved)[0] / (2 * eps)
+        expected += sign * on_oracle(given, data, moved) / (2 * eps)
     found = sum(float((g * direction[key]).sum()) for key, g in zip(names, gradients, strict=True))
     assert found == pytest.approx(expected, rel=2e-3)
 

@@ -16,7 +16,7 @@ class FrameDifferenceLoss(Loss):
     """
 
     name = "frame_difference"
-    weight: float = Field(default=1e4, ge=0, description="What its value is multiplied by in the total.")
+    weight: float = Field(default=1e6, ge=0, description="What its value is multiplied by in the total.")
     channels: Literal["rgb", "luminance"] = Field(default="rgb", description="What must change alike: all channels, or their luminance.")
 
     def needs(self) -> Needs:

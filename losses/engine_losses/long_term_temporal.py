@@ -29,7 +29,7 @@ class LongTermTemporalLoss(Loss):
     """
 
     name = "long_term_temporal"
-    weight: float = Field(default=2e5, ge=0, description="What its value is multiplied by in the total.")
+    weight: float = Field(default=6e5, ge=0, description="What its value is multiplied by in the total.")
     distances: Annotated[tuple[int, ...], AfterValidator(_rising)] = Field(
         default=(1, 2, 4), description="How many frames back it compares the newest one with, rising."
     )

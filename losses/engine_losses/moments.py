@@ -17,7 +17,7 @@ class MomentsLoss(Loss):
     """
 
     name = "moments"
-    weight: float = Field(default=1e4, ge=0, description="What its value is multiplied by in the total.")
+    weight: float = Field(default=3e4, ge=0, description="What its value is multiplied by in the total.")
     layers: tuple[str, ...] = Field(
         default=("relu1_2", "relu2_2", "relu3_3", "relu4_3"), min_length=1, description="The encoder layers that are compared."
     )

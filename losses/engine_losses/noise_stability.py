@@ -25,7 +25,7 @@ class NoiseStabilityLoss(Loss):
     """
 
     name = "noise_stability"
-    weight: float = Field(default=1e5, ge=0, description="What its value is multiplied by in the total.")
+    weight: float = Field(default=1e6, ge=0, description="What its value is multiplied by in the total.")
     noise: float = Field(default=0.05, gt=0, le=1, description="Standard deviation of the noise; a frame ranges over 2, from -1 to 1.")
     seed: int = Field(default=0, ge=0, description="Other seeds draw other noise.")
 
