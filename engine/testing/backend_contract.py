@@ -11,19 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from engine.contracts.backend import Backend
+from engine.contracts.backend import Backend, Trainer
 from engine.errors import EngineError
 from engine.plugins import missing_package
-from engine.testing.image_cases import IMAGE_CASES
+from engine.testing.op_cases import OP_CASES
 from engine.testing.operator_contract import LayerChecks, OperatorChecks
 from engine.testing.painting_contract import PaintingChecks
-from engine.testing.small_training import painted, pictures, small_network, small_weights
-from engine.testing.tensor_cases import TENSOR_CASES
+from engine.testing.small_training import painted, pictures, reference_steps, small_network, small_plan, small_weights
 from engine.testing.training_contract import TrainingChecks
 
 KINDS = ("cpu", "gpu", "ascend")
 PRECISIONS = ("float32", "bfloat16", "float16")
-CASES = (*TENSOR_CASES, *IMAGE_CASES)
 
 
 class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingChecks):
@@ -54,13 +52,20 @@ class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingCheck
             pytest.skip(f"{backend.name} only paints")
         return backend
 
+    @pytest.fixture
+    def trainer(self, trained: Backend) -> Trainer:
+        """Of :func:`small_plan`, one for all tests of the class, at the beginning of its run."""
+        trainer, first = _trainer(type(self)), reference_steps()[0]
+        trainer.restore(first.weights, first.state)
+        return trainer
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """A test for each case, a layer's native form beside its reference; gradients where the backend trains."""
         native = frozenset() if missing_package(self.component) else frozenset(_built(type(self)).native)
         forms = [(own, case) for case in self.layer_cases for own in (False, True) if not own or type(case.layer) in native]
         tables: dict[str, Sequence[Any]] = {
-            "op_case": CASES,
-            "op_gradient": [case for case in CASES if case.differentiable],
+            "op_case": OP_CASES,
+            "op_gradient": [case for case in OP_CASES if case.differentiable],
             "layer_form": forms,
             "layer_gradient": forms,
         }
@@ -144,6 +149,11 @@ class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingCheck
 @cache
 def _built(contract: type[BackendContract]) -> Backend:
     return contract().build()
+
+
+@cache
+def _trainer(contract: type[BackendContract]) -> Trainer:
+    return _built(contract).trainer(small_plan())
 
 
 def _case_name(case: Any) -> str:

@@ -19,6 +19,8 @@ from engine.testing.operator_contract import near
 from engine.testing.oracle import OracleOps
 from engine.testing.small_training import painted, pictures, small_network, small_weights
 
+HEIGHT, WIDTH = 9, 13
+"""Of most pictures, in batches of one or two: a backend that compiles for each shape does so twice."""
 MOST_READ = 32
 """Batches that a painter may have read when it has given three; more would be the whole of a short video."""
 IDENTITY = Network(
@@ -35,7 +37,7 @@ class PaintingChecks(Contract):
 
     def test_a_stream_is_painted_in_order(self, backend: Backend) -> None:
         """Of batches of two and a last one of one, every picture within a grey level of the oracle's."""
-        batches = [pictures(n, 9, 13, seed=4 * number) for number, n in enumerate((2, 2, 2, 1))]
+        batches = [pictures(n, HEIGHT, WIDTH, seed=4 * number) for number, n in enumerate((2, 2, 2, 1))]
         found = list(_painter(backend, batch=2).paint(iter(batches)))
         sizes, wanted = [len(x) for x in found], [len(x) for x in batches]
         assert sizes == wanted, f"batches of {wanted} pictures came back as {sizes}"
@@ -48,23 +50,21 @@ class PaintingChecks(Contract):
     def test_an_identity_network_gives_the_picture_back(self, size: tuple[int, int], backend: Backend) -> None:
         """Every one of the 256 values, in sizes that are padded and cropped."""
         image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
-        (found,) = backend.painter(IDENTITY, KEPT).paint(iter([image]))
+        found = _paint_one(backend.painter(IDENTITY, KEPT), image)
         assert np.array_equal(found, image), f"{int((found != image).sum())} values of {image.size} changed"
 
     def test_one_painter_paints_sizes_in_turn(self, backend: Backend) -> None:
         """Whatever it keeps for a size, it keeps apart from that of another one."""
         painter = _painter(backend)
-        for height, width in ((8, 12), (5, 7), (8, 12), (7, 5)):
+        for height, width in ((HEIGHT, WIDTH), (5, 7), (HEIGHT, WIDTH)):
             frames = pictures(1, height, width)
-            (found,) = painter.paint(iter([frames]))
-            _near_levels(found, _expected(frames), f"{width}x{height}")
+            _near_levels(_paint_one(painter, frames), _expected(frames), f"{width}x{height}")
 
     def test_a_batch_paints_as_single_pictures_do(self, backend: Backend) -> None:
         """A picture does not depend on those beside it."""
-        frames, painter = pictures(3, 8, 10), _painter(backend, batch=3)
-        (together,) = painter.paint(iter([frames]))
-        alone = np.concatenate(list(painter.paint(frames[i : i + 1] for i in range(3))))
-        _near_levels(together, alone, "three pictures in a batch, against one by one")
+        frames, painter = pictures(2, HEIGHT, WIDTH), _painter(backend, batch=2)
+        alone = np.concatenate([_paint_one(painter, frames[i : i + 1]) for i in range(2)])
+        _near_levels(_paint_one(painter, frames), alone, "two pictures in a batch, against one by one")
 
     def test_nothing_is_painted_of_nothing(self, backend: Backend) -> None:
         """An empty stream ends at once."""
@@ -80,7 +80,7 @@ class PaintingChecks(Contract):
                     read[0] += 1
                     if read[0] > MOST_READ:
                         raise AssertionError(f"read {MOST_READ} batches and gave fewer than three: it waits for the end of the stream")
-                    yield pictures(1, 8, 10, seed=read[0])
+                    yield pictures(1, HEIGHT, WIDTH, seed=read[0])
             finally:
                 closed[0] = True
 
@@ -88,7 +88,7 @@ class PaintingChecks(Contract):
         stream = _painter(backend).paint(source)
         found = [next(stream) for _ in range(3)]
         for number, frames in enumerate(found, 1):
-            _near_levels(frames, _expected(pictures(1, 8, 10, seed=number)), f"batch {number}")
+            _near_levels(frames, _expected(pictures(1, HEIGHT, WIDTH, seed=number)), f"batch {number}")
         if callable(close := getattr(stream, "close", None)):
             close()
         source.close()  # a ValueError where a thread still reads it
@@ -96,15 +96,15 @@ class PaintingChecks(Contract):
 
     def test_leaving_early_ends_the_stream(self, backend: Backend) -> None:
         """As the engine does it for a video that somebody interrupts."""
-        stream = paint_stream(_painter(backend, batch=2), (pictures(1, 8, 10, seed=i)[0] for i in range(100)), 2)
-        _near_levels(next(stream), _expected(pictures(1, 8, 10, seed=0))[0], "the first picture")
+        stream = paint_stream(_painter(backend, batch=2), (pictures(1, HEIGHT, WIDTH, seed=i)[0] for i in range(100)), 2)
+        _near_levels(next(stream), _expected(pictures(1, HEIGHT, WIDTH, seed=0))[0], "the first picture")
         stream.close()
 
     def test_an_error_of_the_source_comes_through(self, backend: Backend) -> None:
         """What the decoder raises is raised to whoever asks for paintings, as itself, after what was read before it or at once."""
 
         def damaged() -> Iterator[Array]:
-            yield pictures(1, 8, 10)
+            yield pictures(1, HEIGHT, WIDTH)
             raise EngineError("the file is damaged")
 
         with pytest.raises(EngineError, match="the file is damaged"):
@@ -112,15 +112,15 @@ class PaintingChecks(Contract):
 
     def test_run_paints_the_same(self, backend: Backend) -> None:
         """``run`` in float32 comes within a grey level of ``paint`` and within 1e-3 of the oracle."""
-        frames, network = pictures(2, 9, 7), small_network()
+        frames, network = pictures(1, HEIGHT, WIDTH), small_network()
         image = np.float32(frames.transpose(0, 3, 1, 2)) / np.float32(127.5) - 1
         painter = _painter(backend)
         found = painter.run({"image": image})
         assert set(found) == {"crop"}, f"the outputs are called {sorted(found)}, not crop"
         assert found["crop"].dtype == np.float32, f"run gives {found['crop'].dtype}, not float32"
         near(found["crop"], _oracle(network, small_weights(network), {"image": image})["crop"], 1e-3, "run's output")
-        (levels,) = painter.paint(iter([frames]))
-        _near_levels(np.clip(np.rint((found["crop"] + 1) * 127.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1), levels, "run")
+        levels = np.clip(np.rint((found["crop"] + 1) * 127.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+        _near_levels(levels, _paint_one(painter, frames), "run, against paint")
 
     def test_run_takes_and_gives_several(self, backend: Backend) -> None:
         """Inputs by their names in any order, outputs by the names of their nodes, what nobody reads left out."""
@@ -161,6 +161,12 @@ class PaintingChecks(Contract):
 def _painter(backend: Backend, batch: int = 1) -> Painter:
     network = small_network()
     return backend.painter(network, small_weights(network), batch=batch)
+
+
+def _paint_one(painter: Painter, frames: Array) -> Array:
+    found = list(painter.paint(iter([frames])))
+    assert len(found) == 1, f"one batch of pictures came back as {len(found)}"
+    return found[0]
 
 
 def _expected(frames: Array) -> Array:

@@ -34,9 +34,9 @@ class TrainingChecks(Contract):
         assert value == 6, f"gradient() gives the value {value}, not 6"
         assert np.array_equal(gradient, np.zeros((2, 3))), f"the gradient of a constant is {gradient}"
 
-    def test_one_step_moves_every_weight(self, trained: Backend) -> None:
+    def test_one_step_moves_every_weight(self, trainer: Trainer) -> None:
         """And leaves a batch norm's statistics as they are; weights are float32, in the plan's names and shapes."""
-        plan, trainer = small_plan(), trained.trainer(small_plan())
+        plan = small_plan()
         losses = {label: float(x) for label, x in trainer.step(small_batch(0)).items()}
         assert set(losses) == {*plan.losses, "total"}, f"step() gives {sorted(losses)}, not {sorted({*plan.losses, 'total'})}"
         weights = trainer.weights()
@@ -47,12 +47,12 @@ class TrainingChecks(Contract):
         moved = [name for name in STATISTICS if not np.array_equal(weights[name], plan.weights[name])]
         assert not moved, f"a step changed statistics, which are no parameters: {', '.join(moved)}"
 
-    def test_every_step_is_the_oracles(self, trained: Backend) -> None:
+    def test_every_step_is_the_oracles(self, trainer: Trainer) -> None:
         """From its weights and state: losses within 1e-4, gradients within 1e-3 of their norm, and the update is Adam's to 1e-5.
 
         The gradient is found again in Adam's first moment. The second step starts from moments, at half the learning rate.
         """
-        plan, trainer, ops = small_plan(), trained.trainer(small_plan()), OracleOps()
+        plan, ops = small_plan(), OracleOps()
         adam = Adam(plan.learning_rate, plan.betas, plan.eps, plan.steps, plan.decay)
         for number, step in enumerate(reference_steps(), 1):
             trainer.restore(step.weights, step.state)
@@ -70,17 +70,15 @@ class TrainingChecks(Contract):
                 for what, x, wanted in zip(("weight", "m", "v"), (weights[name], *_moments(state, name)), new, strict=True):
                     near(x, wanted, 1e-5, f"step {number}: Adam's {what} of {name}")
 
-    def test_evaluating_learns_nothing(self, trained: Backend) -> None:
+    def test_evaluating_learns_nothing(self, trainer: Trainer) -> None:
         """``evaluate`` gives the losses that a step then starts from, and changes neither weights nor state."""
-        trainer = trained.trainer(small_plan())
         weights, state = trainer.weights(), trainer.state()
         before = {label: float(x) for label, x in trainer.evaluate(small_batch(0)).items()}
         assert before == pytest.approx(reference_steps()[0].losses, rel=1e-4)
         assert not (changed := _different({**weights, **state}, {**trainer.weights(), **trainer.state()})), f"it changed {changed}"
 
-    def test_training_lowers_the_loss(self, trained: Backend) -> None:
+    def test_training_lowers_the_loss(self, trainer: Trainer) -> None:
         """One step on one batch, as ``evaluate`` sees it."""
-        trainer = trained.trainer(small_plan())
         trainer.step(small_batch(0))
         after, before = float(trainer.evaluate(small_batch(0))["total"]), reference_steps()[0].losses["total"]
         assert after < before, f"the total went from {before} to {after}"
@@ -101,9 +99,9 @@ class TrainingChecks(Contract):
         assert int(state["step"]) == 0, f"the step of a new run is {state['step']}"
         assert state["loss_scale"].shape == (2,), f"loss_scale has shape {state['loss_scale'].shape}, not (2,)"
 
-    def test_what_is_restored_goes_on_exactly(self, trained: Backend) -> None:
+    def test_what_is_restored_goes_on_exactly(self, trained: Backend, trainer: Trainer) -> None:
         """A new trainer, from the weights and the state after a step, takes the next two bit for bit as the first one does."""
-        first, second = (trained.trainer(small_plan()) for _ in range(2))
+        first, second = trainer, trained.trainer(small_plan())
         first.step(small_batch(0))
         weights, state = first.weights(), first.state()
         kept = {key: np.array(x) for key, x in {**weights, **state}.items()}
