@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -117,7 +118,10 @@ class Contract:
 @cache
 def _loaded_by(module: str) -> frozenset[str]:
     """Every module that a new interpreter has loaded after importing this one."""
-    code = f"import sys; sys.path[:0] = {sys.path!r}; import {module}; print(*sys.modules)"
+    load = f"import {module}"
+    if PathFinder.find_spec(module.partition(".")[0]) is None:  # a file that pytest or --plugin loaded under a name of its own
+        load = f"import runpy; runpy.run_path({str(sys.modules[module].__file__)!r})"
+    code = f"import sys; sys.path[:0] = {sys.path!r}; {load}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"a new Python cannot import {module}:\n{done.stderr.strip()}"
     return frozenset(done.stdout.split())
