@@ -66,7 +66,7 @@ class LossContract(Contract):
         """Value and gradient stay finite for black pictures without a traceable pixel, which real clips have."""
         loss, given = self._loss(), variables(self._loss().needs().frames, still=True)
         value, gradients = training_backend.gradient(lambda *x: _evaluate(loss, training_backend.ops, *x, still=True)[0], *given)
-        assert np.isfinite(value), _not_finite(f"of black frames and an empty mask it is {value}", training_backend.name)
+        assert np.isfinite(value), _not_finite(f"of black frames and an empty mask it is {value},", training_backend.name)
         assert all(np.isfinite(x).all() for x in gradients), _not_finite(
             "of black frames and an empty mask its gradient is", training_backend.name
         )
@@ -85,7 +85,8 @@ class LossContract(Contract):
 
     def test_batch_is_averaged(self) -> None:
         """Two clips together cost the mean of what each costs alone, so that a weight means the same at every batch size."""
-        loss, oracle, given = self._loss(), OracleOps(), variables(self._loss().needs().frames)
+        loss, oracle = self._loss(), OracleOps()
+        given = [oracle.asarray(x) for x in variables(loss.needs().frames)]
         whole, *parts = (_number(oracle, *_evaluate(loss, oracle, *given, clips=clips)) for clips in ((0, 1), (0,), (1,)))
         assert whole == pytest.approx(sum(parts) / 2, rel=1e-6, abs=1e-9), (
             f"two clips cost {whole} together, {parts[0]} and {parts[1]} alone; average over the batch, the first axis"
@@ -119,7 +120,7 @@ def _number(ops: Ops, value: Tensor, clip: NeedsClip) -> float:
     dtype = "float64" if ops.name == "oracle" else "float32"
     assert ops.dtype(value) == dtype, f"it returns {ops.dtype(value)}; let it return float32"
     number = float(ops.to_numpy(value))
-    assert np.isfinite(number), _not_finite(f"it is {number}", ops.name)
+    assert np.isfinite(number), _not_finite(f"it is {number},", ops.name)
     return number
 
 

