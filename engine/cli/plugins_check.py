@@ -99,7 +99,7 @@ def _run(kind: str, name: str, settings: dict[str, Any], files: list[Path]) -> I
     """What the child says: a record for each test, and other lines as they are."""
     asked = {"kind": kind, "name": name, "settings": settings, "files": [str(file.resolve()) for file in files]}
     environment = {**os.environ, "ENGINE_CHECK": json.dumps(asked, default=str)}
-    command = [sys.executable, "-m", "engine.testing"]
+    command = [sys.executable, "-P", "-m", "engine.testing"]  # -P: the folder that it starts in holds no modules of ours
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
