@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.flow import flow_colours as flow_colours
     from engine.flow import visible as visible
     from engine.flow import warp as warp
+    from engine.hookspecs import API_VERSION as API_VERSION
     from engine.hookspecs import hookimpl as hookimpl
     from engine.images import Picture as Picture
     from engine.images import read_picture as read_picture
@@ -103,7 +104,7 @@ _NAMES = {
     "engine.errors": "BadSample EngineError RunError",
     "engine.files": "replacing",
     "engine.flow": "estimate_flow flow_colours visible warp",
-    "engine.hookspecs": "hookimpl",
+    "engine.hookspecs": "API_VERSION hookimpl",
     "engine.images": "Picture read_picture resized write_picture",
     "engine.layers": "Add BatchNorm2d Concat Conv2d CropLike InstanceNorm2d Layer MaxPool2d "
     "Normalize Pad PadToMultiple ReLU Tanh Upsample2d Weights",
