@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +21,8 @@ from engine.testing.training_contract import TrainingChecks
 
 KINDS = ("cpu", "gpu", "ascend")
 PRECISIONS = ("float32", "bfloat16", "float16")
+_BACKENDS: dict[type[BackendContract], Backend] = {}
+_TRAINERS: dict[type[BackendContract], Trainer] = {}
 
 
 class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingChecks):
@@ -146,14 +147,16 @@ class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingCheck
             assert error.allowed or error.remedy, f"{what} is refused without a word of what is allowed: {error}"
 
 
-@cache
 def _built(contract: type[BackendContract]) -> Backend:
-    return contract().build()
+    if contract not in _BACKENDS:
+        _BACKENDS[contract] = contract().build()
+    return _BACKENDS[contract]
 
 
-@cache
 def _trainer(contract: type[BackendContract]) -> Trainer:
-    return _built(contract).trainer(small_plan())
+    if contract not in _TRAINERS:
+        _TRAINERS[contract] = _built(contract).trainer(small_plan())
+    return _TRAINERS[contract]
 
 
 def _case_name(case: Any) -> str:

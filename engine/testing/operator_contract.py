@@ -87,7 +87,7 @@ class OperatorChecks(Contract):
         """``warp`` by every whole number of pixels from -9 to 9 in x and y, bit for bit."""
         shifts = [(dx, dy) for dy in range(-9, 10) for dx in range(-9, 10)]
         x = draw("shifted", (len(shifts), 2, 6, 8)) * np.float32(1e3)
-        flow = np.broadcast_to(np.float32(shifts)[:, :, None, None], (len(shifts), 2, 6, 8))
+        flow = np.broadcast_to(np.array(shifts, np.float32)[:, :, None, None], (len(shifts), 2, 6, 8))
         expected = np.zeros_like(x)
         for image, (dx, dy) in enumerate(shifts):
             rows, columns = slice(max(0, -dy), max(0, 6 - dy)), slice(max(0, -dx), max(0, 8 - dx))

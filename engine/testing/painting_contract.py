@@ -113,7 +113,7 @@ class PaintingChecks(Contract):
     def test_run_paints_the_same(self, backend: Backend) -> None:
         """``run`` in float32 comes within a grey level of ``paint`` and within 1e-3 of the oracle."""
         frames, network = pictures(1, HEIGHT, WIDTH), small_network()
-        image = np.float32(frames.transpose(0, 3, 1, 2)) / np.float32(127.5) - 1
+        image = frames.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
         painter = _painter(backend)
         found = painter.run({"image": image})
         assert set(found) == {"crop"}, f"the outputs are called {sorted(found)}, not crop"

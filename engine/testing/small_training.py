@@ -167,7 +167,7 @@ def reference_steps() -> tuple[Step, ...]:
         for name, gradient in gradients.items():
             weight, first, second = (np.float64(x[name]) for x in (weights, m, v))
             new = adam.update(ops, weight, gradient, first, second, *adam.factors(number + 1))
-            weights[name], m[name], v[name] = (np.float32(x) for x in new)
+            weights[name], m[name], v[name] = (np.asarray(x, np.float32) for x in new)
     return tuple(steps)
 
 

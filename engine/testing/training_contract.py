@@ -123,4 +123,6 @@ def _all(trainer: Trainer) -> dict[str, Array]:
 
 def _different(one: dict[str, Array], other: dict[str, Array]) -> str:
     """The names of what is not bit for bit the same."""
-    return ", ".join(sorted(key for key in one.keys() | other.keys() if key not in one or not np.array_equal(one[key], other.get(key))))
+    return ", ".join(
+        sorted(key for key in one.keys() | other.keys() if key not in one or key not in other or not np.array_equal(one[key], other[key]))
+    )
