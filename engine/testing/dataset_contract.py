@@ -111,10 +111,9 @@ class DatasetContract(Contract):
             pytest.skip("nothing moves in its samples, or they are blank, so a right flow cannot be told from a wrong one")
         if better := {wrong: (own, other) for wrong, (own, other) in told.items() if own >= other}:
             wrong = min(better, key=lambda name: better[name][1])
+            own, other = better[wrong]
             pytest.fail(
-                "read where the flow leads, the frame before is {:.1f} grey levels away from this one; {:.1f} with {}".format(
-                    *better[wrong], WRONG[wrong]
-                )
+                f"read where the flow leads, the frame before is {own:.1f} grey levels away from this one; {other:.1f} with {WRONG[wrong]}"
             )
 
 
