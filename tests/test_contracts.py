@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from engine import Conv2d, Loss
+from engine import Conv2d, Dataset, Field, Loss, Sample
 from engine.plugins import load_plugins
-from engine.testing import DatasetContract, LayerContract, LossContract, ModelContract
+from engine.testing import DatasetContract, LayerContract, LossContract, ModelContract, moving_sample
 
 HOST = load_plugins()
 WRONG = Path(__file__).parent / "plugins/wrong_plugins.py"
@@ -67,6 +68,28 @@ def test_nothing_else_of_a_component_fails(failures: dict[str, str]) -> None:
     """One fault is one message, so that an author is not led astray."""
     for name in ("Wasteful", "Summed", "Weighted", "Undescribed", "Shares", "Endless", "Narrow"):
         assert sum(test.startswith(f"FAILED Test{name}::") for test in failures) == 1, name
+
+
+class Dull(Dataset):
+    """One clip that nothing moves in, or of which nothing is seen to move."""
+
+    name = "dull"
+    motion: int = Field(default=0, description="Pixels a frame.")
+    contrast: float = Field(default=1.0, description="Zero is black.")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = moving_sample(motion=(self.motion, 0))
+        return Sample((sample.frames * self.contrast).astype(np.uint8), sample.flow, sample.mask)
+
+
+@pytest.mark.parametrize("settings", [{"motion": 0}, {"motion": 2, "contrast": 0}], ids=["still", "black"])
+def test_a_flow_that_cannot_be_told_from_a_wrong_one_is_not_judged(settings: dict[str, object], tmp_path: Path) -> None:
+    checked = type("Checked", (DatasetContract,), {"component": Dull, "settings": settings})()
+    with pytest.raises(pytest.skip.Exception, match="a right flow cannot be told from a wrong one"):
+        checked.test_flow_leads_back(tmp_path)
 
 
 def test_a_replaced_test_is_refused() -> None:

@@ -95,6 +95,15 @@ class DatasetContract(Contract):
                 pytest.fail(f"dataset[{index}] of {len(dataset)} samples raises {error!r}; let it raise IndexError")
             pytest.fail(f"dataset[{index}] is there though len() says {len(dataset)}; let it raise IndexError")
 
+    def test_gives_as_many_frames_as_losses_need(self, tmp_path: Path) -> None:
+        """``with_frames(n)`` is the dataset with clips of at least n frames, where it has a setting ``frames``."""
+        dataset = self.dataset(tmp_path)
+        if "frames" not in type(dataset).model_fields:
+            pytest.skip("it has no setting called frames")
+        more = len(dataset[0].frames) + 1
+        found = len(dataset.with_frames(more)[0].frames)
+        assert found >= more, f"with_frames({more}) gives clips of {found} frames; the setting frames says how many a clip has"
+
     def test_flow_leads_back(self, tmp_path: Path) -> None:
         """Read where the flow leads, the frame before looks like this one: more than with no flow, a negated or a transposed one.
 
