@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
-from engine.cli import plugins_check
+from engine.cli import plugins_check, plugins_new
 from engine.cli.options import Json, PluginFiles, host_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.callback()(_list)
     group.command("show")(_show)
     plugins_check.register(group)
+    plugins_new.register(group)
     app.add_typer(group, name="plugins")
 
 
