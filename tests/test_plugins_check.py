@@ -34,9 +34,9 @@ def engine_register_losses():
 """
 
 
-def check(*words: str) -> subprocess.CompletedProcess[str]:
+def check(*words: str, without: str = OTHERS) -> subprocess.CompletedProcess[str]:
     code = "import sys; from engine.cli import main; sys.exit(main(['plugins', 'check', *sys.argv[1:]]))"
-    environment = {**os.environ, "ENGINE_DISABLE_PLUGINS": OTHERS}
+    environment = {**os.environ, "ENGINE_DISABLE_PLUGINS": without}
     return subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -65,6 +65,14 @@ def test_a_plugin_files_fault_is_named_and_counts(tmp_path: Path) -> None:
     (failed,) = (test for test in found["tests"] if test["status"] == "failed")
     assert failed["test"] == "test_flat_frames[torch]"
     assert failed["reason"].startswith("of black frames and an empty mask its gradient is not finite on torch; look for")
+
+
+def test_a_plugin_that_ends_the_process_is_no_success(tmp_path: Path) -> None:
+    ends = LOSS.replace("return Needs()", "print('no way out', flush=True); import os; os._exit(5)")
+    (tmp_path / "ends.py").write_text(ends)
+    done = check("loss", "root", "--set", "power=2", "--plugin", str(tmp_path / "ends.py"), without=f"{OTHERS},engine_torch")
+    assert done.returncode == 1
+    assert "the tests of loss root stopped early, with exit status 5" in done.stderr
 
 
 def test_a_dataset_says_which_settings_it_needs(capsys: pytest.CaptureFixture[str]) -> None:

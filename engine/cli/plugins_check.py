@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,23 +43,18 @@ def _check(
 
     Exits with 1 where a test fails.
     """
-    from engine.errors import EngineError, RunError
+    from engine.errors import EngineError
 
     if importlib.util.find_spec("pytest") is None:
         remedy = "Install it: python -m pip install 'styleengine[testing]'"
         raise EngineError("engine plugins check needs pytest, which is not installed", remedy=remedy)
     settings = _settings(set_ or [])
     _try(host_of(context, plugin), kind, name, settings)
-    records, said = [], []
-    for item in _run(kind, name, settings, plugin or []):
-        if isinstance(item, str):
-            said.append(item)
-            continue
-        records.append(item)
+    records = []
+    for record in _run(kind, name, settings, plugin or []):
+        records.append(record)
         if not as_json:
-            print(_line(item), flush=True)
-    if not records:
-        raise RunError(f"no test of {kind} {name} ran", remedy="\n  ".join(filter(str.strip, said[-12:])))
+            print(_line(record), flush=True)
     counts = {status: sum(record["status"] == status for record in records) for status in ("ok", "failed", "expected", "skipped")}
     if as_json:
         print(json.dumps({"kind": kind, "name": name, "settings": settings, **counts, "tests": records}, indent=2))
@@ -95,15 +91,23 @@ def _try(host: PluginHost, kind: str, name: str, settings: dict[str, Any]) -> No
     host.make(kind, name, settings, Path.cwd())
 
 
-def _run(kind: str, name: str, settings: dict[str, Any], files: list[Path]) -> Iterator[dict[str, str] | str]:
-    """What the child says: a record for each test, and other lines as they are."""
+def _run(kind: str, name: str, settings: dict[str, Any], files: list[Path]) -> Iterator[dict[str, str]]:
+    """What a child process finds, test by test; a :class:`RunError` with its last words where it does not come to the end."""
+    from engine.errors import RunError
+
     asked = {"kind": kind, "name": name, "settings": settings, "files": [str(file.resolve()) for file in files]}
-    environment = {**os.environ, "ENGINE_CHECK": json.dumps(asked, default=str)}
+    environment = {**os.environ, "ENGINE_CHECK": json.dumps(asked)}
     command = [sys.executable, "-P", "-m", "engine.testing"]  # -P: the folder that it starts in holds no modules of ours
+    others: deque[str] = deque(maxlen=12)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
-            yield json.loads(line.removeprefix(MARK)) if line.startswith(MARK) else line.rstrip()
+            if line.startswith(MARK):
+                yield json.loads(line.removeprefix(MARK))
+            elif line.strip():
+                others.append(line.rstrip())
+    if child.returncode not in (0, 1):  # pytest's for passed and failed
+        raise RunError(f"the tests of {kind} {name} stopped early, with exit status {child.returncode}", remedy="\n  ".join(others))
 
 
 def _line(record: dict[str, str]) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-MARK = "ENGINE_CHECK "
-"""How lines with a result begin."""
+from engine.cli.plugins_check import MARK
+
 LONGEST = 8
 """Lines of a reason."""
 
