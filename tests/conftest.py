@@ -17,6 +17,9 @@ from engine import Array, EngineError
 from engine.plugins import PluginHost, load_plugins
 from engine.weights import load_weights
 
+collect_ignore = ["plugins"]
+"""Distributions of their own, with tests that run where they are installed."""
+
 settings.register_profile("engine", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("engine")
 
