@@ -28,7 +28,7 @@ from engine import (
 )
 from engine.layers import make_layer
 from engine.plugins import load_plugins
-from engine.testing import LAYER_CASES, LayerCase, OracleOps, draw
+from engine.testing import LAYER_CASES, LayerCase, LayerContract, OracleOps, draw
 
 CASES = pytest.mark.parametrize("case", LAYER_CASES, ids=lambda case: case.name)
 
@@ -40,21 +40,10 @@ def test_every_layer_has_cases() -> None:
 
 
 @CASES
-def test_shape_is_what_comes_out(case: LayerCase) -> None:
-    assert case.value.shape == (2, *case.layer.shape(*case.shapes))
-
-
-@CASES
-def test_settings_survive_their_description(case: LayerCase) -> None:
-    assert make_layer(case.layer.name, case.layer.model_dump(mode="json")) == case.layer
-
-
-@CASES
-def test_initial_weights_fit(case: LayerCase) -> None:
-    channels = [shape[0] for shape in case.shapes]
-    weights = case.layer.initial(np.random.default_rng(0), *channels)
-    assert {key: x.shape for key, x in weights.items()} == case.layer.weights(*channels)
-    assert {x.dtype for x in weights.values()} <= {np.dtype(np.float32)}
+@pytest.mark.parametrize("test", ["shape", "description_finds_it", "weights", "window", "window_moves_with_the_input"])
+def test_contract_without_backends(case: LayerCase, test: str) -> None:
+    contents = {"component": type(case.layer), "settings": case.layer.model_dump(), "inputs": case.shapes}
+    getattr(type("Checked", (LayerContract,), contents)(), f"test_{test}")()
 
 
 def apply(layer: Layer, *x: Array, **weights: Array) -> Array:
