@@ -17,7 +17,7 @@ class ColourContentLoss(Loss):
     name = "colour_content"
     weight: float = Field(default=1e4, ge=0, description="What its value is multiplied by in the total.")
     layer: str = Field(default="relu3_3", description="The encoder layer that is compared.")
-    chroma: float = Field(default=300.0, ge=0, description="How much a wrong colour counts beside the features; 0 leaves colours free.")
+    chroma: float = Field(default=3000.0, ge=0, description="How much a wrong colour counts beside the features; 0 leaves colours free.")
 
     def needs(self) -> Needs:
         return Needs(encoder=(self.layer,))
