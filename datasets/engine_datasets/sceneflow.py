@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from engine import Array, BadSample, Dataset, EngineError, Field, RecipePath, Sample, visible
 from engine_datasets.flow_files import read_pfm, read_pgm
@@ -20,7 +20,11 @@ from engine_datasets.sceneflow_index import LAYOUT, PairFiles, Sequence, check_f
 WILD = 1000.0
 """Pixels; no flow of SceneFlow that means something is longer."""
 
-Roots = Annotated[tuple[RecipePath, ...], BeforeValidator(lambda value: (value,) if isinstance(value, (str, Path)) else value)]
+Roots = Annotated[
+    tuple[RecipePath, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, (str, Path)) else value),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "path"}, {"type": "array", "items": {"type": "string", "format": "path"}}]}),
+]
 
 
 class SceneFlow(Dataset):
