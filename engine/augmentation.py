@@ -95,6 +95,9 @@ class Augmented(Dataset):
     def clip(self, index: int) -> Hashable:
         return self.dataset.clip(self._place(index))
 
+    def with_frames(self, frames: int) -> Self:
+        return self.model_copy(update={"dataset": self.dataset.with_frames(frames)})
+
     def about(self, bad: Collection[str] = ()) -> Iterable[str]:
         return self.dataset.about(bad)
 

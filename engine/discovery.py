@@ -25,6 +25,11 @@ class Discovered:
     version: str
     source: EntryPoint | Path
 
+    @property
+    def file(self) -> Path | None:
+        """Of a plugin file, as the user named it."""
+        return Path(self.distribution) if isinstance(self.source, Path) else None
+
     def load(self) -> object:
         """Import it; whatever its code raises comes out."""
         return _load_file(self.source) if isinstance(self.source, Path) else self.source.load()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("engine")
 hookimpl = pluggy.HookimplMarker("engine")
+API_VERSION = "1.0"
+"""Of all that a plugin builds on: the names of ``engine``, the hooks, the contracts. The first number rises where one of them changes
+or goes, the second where something is added. A plugin says what it was made for, ``ENGINE_API = "1"`` at the top of its module, and
+is refused where the first number is another; one that says nothing is taken as it is."""
 
 
 @hookspec

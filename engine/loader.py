@@ -203,7 +203,8 @@ def read_sample(dataset: Dataset, index: int, frames: int) -> Sample:
     sample.check(where)
     count = len(sample.frames)
     if count < frames:
-        raise EngineError(f"a clip has {count} frame(s), the losses need {frames}", where=where)
+        remedy = "Take a dataset that has a setting `frames`, or losses that compare fewer frames."
+        raise EngineError(f"a clip has {count} frame(s), the losses need {frames}", where=where, remedy=remedy)
     if count == frames:
         return sample
     pairs = frames - 1

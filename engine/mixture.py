@@ -54,6 +54,9 @@ class Mixture(Dataset):
         number, place = self.locate(index)
         return number, self.parts[number].clip(place)
 
+    def with_frames(self, frames: int) -> Self:
+        return self.model_copy(update={"parts": tuple(part.with_frames(frames) for part in self.parts)})
+
     def about(self, bad: Collection[str] = ()) -> Iterator[str]:
         for part in self.parts:
             yield from (f"{part.name}: {line}" for line in part.about(bad))

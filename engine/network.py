@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+import engine.moments  # noqa: F401 - a description finds its layers by name, once they are loaded
 from engine.errors import EngineError
 from engine.layers import Add, Layer, Weights, make_layer
 from engine.ops import Array, Ops, Shape, Tensor

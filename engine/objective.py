@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from engine.chained_flow import chain_flow
 from engine.contracts.backend import TrainingPlan
 from engine.contracts.dataset import Batch
 from engine.contracts.loss import Loss, Needs, Prepared
@@ -120,6 +121,7 @@ class PlanClip:
         ops, plan, needs = objective.ops, objective.plan, objective.needs
         self._objective, self._weights, self._tensors = objective, weights, tensors
         self._frames = from_uint8(ops, tensors.frames, plan.network.low, plan.network.high)
+        self._chained: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._painted = objective.paint(weights, self._frames)
         self._encoded = {
             "output": objective.encode(self._painted["output"], needs.encoder),
@@ -143,7 +145,7 @@ class PlanClip:
         return self._at(self._encoded[what][layer], t)
 
     def flow(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        flow = self._step(self._tensors.flow, t, to)
+        flow, _ = self._motion(t, to)
         if size is None or size == self._size(flow):
             return flow
         ops, (height, width) = self._objective.ops, self._size(flow)
@@ -151,7 +153,7 @@ class PlanClip:
         return ops.resize(flow, size, "bilinear") * ops.asarray(scale)
 
     def mask(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        mask = self._step(self._tensors.mask, t, to)
+        _, mask = self._motion(t, to)
         return mask if size is None or size == self._size(mask) else self._objective.ops.resize(mask, size, "nearest")
 
     def paint(self, x: Tensor) -> Tensor:
@@ -168,12 +170,17 @@ class PlanClip:
         start = (count - 1 + t) * n
         return x[start : start + n]
 
-    def _step(self, x: Tensor | None, t: int, to: int) -> Tensor:
-        if x is None:
+    def _motion(self, t: int, to: int) -> tuple[Tensor, Tensor]:
+        """Flow and mask between two frames."""
+        flow, mask, count = self._tensors.flow, self._tensors.mask, self._tensors.times
+        if flow is None or mask is None:
             raise EngineError("a loss reads flow or mask that it did not ask for in needs(), or that the dataset has not")
-        if to != t - 1 or not 1 - self._tensors.times < t <= 0:
-            raise EngineError(f"a loss asks for the flow from frame {t} to {to}", allowed="from a frame to the one before it")
-        return x[self._tensors.times - 2 + t]
+        if not -count < to < t <= 0:
+            raise EngineError(f"a loss asks for the flow from frame {t} to {to}", allowed=f"to an older frame, both from {1 - count} to 0")
+        if (t, to) not in self._chained:
+            steps = [count - 2 + k for k in range(t, to, -1)]
+            self._chained[t, to] = chain_flow(self._objective.ops, [flow[k] for k in steps], [mask[k] for k in steps])
+        return self._chained[t, to]
 
     def _size(self, x: Tensor) -> tuple[int, int]:
         height, width = self._objective.ops.shape(x)[-2:]

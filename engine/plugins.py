@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pluggy
 from pydantic import ValidationError
 
+from engine.admission import ALLOW, DISABLE, Admission, is_first_party
 from engine.cards import has_card
 from engine.components import Component
 from engine.contracts import KINDS
@@ -23,7 +23,7 @@ from engine.contracts.model import Model
 from engine.discovery import Discovered, discover
 from engine.errors import EngineError, RunError
 from engine.faults import explain, unknown
-from engine.registration import REGISTER, add_commands, describe, hooks_of, register
+from engine.registration import REGISTER, add_commands, check_api, describe, hooks_of, register
 
 if TYPE_CHECKING:
     import typer
@@ -37,9 +37,9 @@ class Plugin:
     distribution: str
     """Of an installed plugin; the path for a plugin file."""
     version: str
-    status: Literal["loaded", "disabled", "failed"]
+    status: Literal["loaded", "disabled", "not allowed", "failed"]
     error: str = ""
-    """Why it failed, or which of its components another plugin claims too."""
+    """Why it failed or may not load, or what of it was refused: components and commands that others claim too."""
     components: Mapping[str, Mapping[str, type[Component]]] = field(default_factory=dict)
     """By kind, then by name."""
     manager: pluggy.PluginManager | None = field(default=None, repr=False)
@@ -52,46 +52,65 @@ class Plugin:
         """How messages call it."""
         return self.distribution if Path(self.distribution).stem.replace("-", "_") == self.name else f"{self.distribution} ({self.name})"
 
+    @property
+    def first_party(self) -> bool:
+        """Whether it comes with the engine."""
+        return self.file is None and is_first_party(self.distribution)
 
-def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
-    """Load every installed plugin that ``ENGINE_DISABLE_PLUGINS=a,b`` does not name, and these files.
+
+def load_plugins(files: Sequence[Path] = (), *, first_party_only: bool = False) -> PluginHost:
+    """Load the installed plugins and these files.
+
+    ``ENGINE_DISABLE_PLUGINS=a,b`` leaves plugins out by name. Where ``ENGINE_ALLOW_PLUGINS=a,b`` is set, only first-party plugins load
+    and those that it names, or whose distribution it names. With ``first_party_only`` no other installed plugin loads at all.
+    What is left out is not imported. A module may state ``ENGINE_API``, the :data:`engine.API_VERSION` that it was made for; one for
+    another major version is refused.
 
     An installed plugin that fails is kept with its error; a file was asked for by name, so its failure is an :class:`EngineError`.
     """
-    disabled = {name.strip() for name in os.environ.get("ENGINE_DISABLE_PLUGINS", "").split(",")} - {""}
-    there = discover(files)
-    names = sorted({found.name for found in there})
-    misspelt = [f"ENGINE_DISABLE_PLUGINS: {unknown('plugin', name, names)}" for name in sorted(disabled.difference(names))]
-    return PluginHost([_load(found, found.name in disabled) for found in there], misspelt)
+    admission, there = Admission.of_environment(first_party_only), discover(files)
+    ours = {found.name for found in there if is_first_party(found.distribution)}
+    return PluginHost([_load(found, admission, ours) for found in there], admission.misspelt(there), first_party_only=first_party_only)
 
 
 class PluginHost:
     """The plugins of one command and their components."""
 
-    def __init__(self, plugins: Sequence[Plugin], misspelt: Sequence[str] = ()) -> None:
+    def __init__(self, plugins: Sequence[Plugin], misspelt: Sequence[str] = (), *, first_party_only: bool = False) -> None:
         self.misspelt = tuple(misspelt)
-        """A clause for each name in ``ENGINE_DISABLE_PLUGINS`` that no plugin has."""
+        """A clause for each name in ``ENGINE_DISABLE_PLUGINS`` and ``ENGINE_ALLOW_PLUGINS`` that no plugin has."""
+        self.first_party_only = first_party_only
         owners: dict[tuple[str, str], list[Plugin]] = defaultdict(list)
         for plugin in plugins:
             for kind, classes in plugin.components.items():
                 for name in classes:
                     owners[kind, name].append(plugin)
-        self._conflicts = {key: [plugin.owner for plugin in claims] for key, claims in owners.items() if len(claims) > 1}
-        self._classes = {key: claims[0].components[key[0]][key[1]] for key, claims in owners.items() if len(claims) == 1}
+        self._claims = {key: claims for key, claims in owners.items() if len(claims) > 1}
+        settled = {key: _winners(claims) for key, claims in owners.items()}
+        self._classes = {key: claims[0].components[key[0]][key[1]] for key, claims in settled.items() if len(claims) == 1}
         self.plugins = tuple(self._without_conflicts(plugin) for plugin in plugins)
         """Sorted by name."""
 
     def _without_conflicts(self, plugin: Plugin) -> Plugin:
-        clashes = [(kind, name) for kind, classes in plugin.components.items() for name in classes if (kind, name) in self._conflicts]
+        claimed = [(kind, name) for kind, classes in plugin.components.items() for name in classes if (kind, name) in self._claims]
+        clashes = [key for key in claimed if key not in self._classes or _winners(self._claims[key])[0] is not plugin]
         if not clashes:
             return plugin
-        error = "; ".join(
-            f"{' and '.join(self._conflicts[key])} both have a {key[0]} called {key[1]!r}, so neither loads" for key in clashes
-        )
+        error = "; ".join(map(self._refusal, clashes))
+        if plugin.file is not None and any(key in self._classes for key in clashes):
+            raise EngineError(error, where=plugin.distribution, remedy="Give it another name.")
         kept = {
             kind: {name: cls for name, cls in classes.items() if (kind, name) not in clashes} for kind, classes in plugin.components.items()
         }
         return replace(plugin, error=error, components=kept)
+
+    def _refusal(self, key: tuple[str, str]) -> str:
+        kind, name = key
+        claims = self._claims[key]
+        if key in self._classes:
+            strangers = " and ".join(plugin.owner for plugin in claims if not plugin.first_party)
+            return f"there is a {kind} called {name!r} in the engine itself, so that of {strangers} does not load"
+        return f"{' and '.join(plugin.owner for plugin in claims)} both have a {kind} called {name!r}, so neither loads"
 
     @property
     def files(self) -> list[Path]:
@@ -106,18 +125,18 @@ class PluginHost:
         """The class that a recipe names; an :class:`EngineError` that says which names there are."""
         if kind not in KINDS:
             raise EngineError(unknown("kind of component", kind, KINDS))
-        if owners := self._conflicts.get((kind, name)):
-            remedy = "Uninstall one of them, or name one plugin in ENGINE_DISABLE_PLUGINS."
-            raise EngineError(f"{' and '.join(owners)} both have a {kind} called {name!r}, so neither loads", remedy=remedy)
         if (kind, name) in self._classes:
             return self._classes[kind, name]
+        if (kind, name) in self._claims:
+            raise EngineError(self._refusal((kind, name)), remedy=f"Uninstall one of them, or name one plugin in {DISABLE}.")
         raise EngineError(unknown(kind, name, self.names(kind)), remedy=self._absent())
 
     def _absent(self) -> str:
-        failed = [plugin.owner for plugin in self.plugins if plugin.status == "failed"]
-        disabled = [plugin.owner for plugin in self.plugins if plugin.status == "disabled"]
+        by_status = {status: [p.owner for p in self.plugins if p.status == status] for status in ("failed", "disabled", "not allowed")}
+        failed, disabled, kept_out = by_status.values()
         said = [f"{len(failed)} installed plugin(s) failed to load ({', '.join(failed)}): see `engine plugins`."] if failed else []
-        said += [f"ENGINE_DISABLE_PLUGINS turns off {', '.join(disabled)}."] if disabled else []
+        said += [f"{DISABLE} turns off {', '.join(disabled)}."] if disabled else []
+        said += [f"{'--no-plugins' if self.first_party_only else ALLOW} leaves out {', '.join(kept_out)}."] if kept_out else []
         return " ".join(said)
 
     def make(self, kind: str, name: str, settings: Mapping[str, Any] = {}, base: Path | None = None) -> Component:
@@ -193,8 +212,15 @@ class PluginHost:
         raise EngineError(problem, remedy="\n  ".join([*commands, *filter(None, [self._absent()])]))
 
     def register_commands(self, app: typer.Typer) -> list[str]:
-        """Let every plugin add its commands; what went wrong, a clause for each plugin whose commands are missing."""
-        return add_commands(app, [(plugin.owner, plugin.manager) for plugin in self.plugins if plugin.manager is not None])
+        """Let every plugin add its commands, the engine's own first; what went wrong, a clause for each whose commands are missing.
+
+        The clause is kept as an error of that plugin too.
+        """
+        asked = sorted((plugin for plugin in self.plugins if plugin.manager is not None), key=lambda plugin: not plugin.first_party)
+        failures = add_commands(app, [(plugin.owner, plugin.first_party, plugin.manager) for plugin in asked if plugin.manager])
+        said = {plugin.owner: "; ".join(filter(None, (plugin.error, failures.get(plugin.owner, "")))) for plugin in self.plugins}
+        self.plugins = tuple(replace(plugin, error=said[plugin.owner]) for plugin in self.plugins)
+        return [f"the plugin {owner} {failure}" for owner, failure in failures.items()]
 
     def call(self, hook: str, **arguments: object) -> None:
         """Call a lifecycle hook of every plugin in name order.
@@ -231,17 +257,25 @@ def _is_there(package: str) -> bool:
         return False
 
 
-def _load(found: Discovered, disabled: bool) -> Plugin:
-    file = Path(found.distribution) if isinstance(found.source, Path) else None
-    record = Plugin(found.name, found.distribution, found.version, "disabled", file=file)
-    if disabled:
-        return record
+def _winners(claims: Sequence[Plugin]) -> Sequence[Plugin]:
+    """Of the plugins with one name, those that have a right to it: the engine's own before strangers."""
+    return [plugin for plugin in claims if plugin.first_party] or claims
+
+
+def _load(found: Discovered, admission: Admission, ours: Collection[str]) -> Plugin:
+    record = Plugin(found.name, found.distribution, found.version, "disabled", file=found.file)
+    if refusal := admission.refusal(found):
+        status, reason = refusal
+        return replace(record, status=status, error=reason)
     try:
+        if found.name in ours and not record.first_party:
+            raise EngineError(f"a plugin of the engine itself is called {found.name!r}", remedy="Give it another name.")
         plugin = found.load()
+        check_api(plugin)
         manager = hooks_of(plugin)
         components = {kind: register(manager, kind, hook) for kind, hook in REGISTER.items()}
     except (Exception, SystemExit) as error:
-        if isinstance(found.source, Path):
+        if found.file is not None:
             raise EngineError(f"this plugin file failed to load: {describe(error)}", where=found.distribution) from error
         return replace(record, status="failed", error=describe(error))
     return replace(record, status="loaded", components={kind: classes for kind, classes in components.items() if classes}, manager=manager)

@@ -25,6 +25,21 @@ REGISTER = {kind: f"engine_register_{'losses' if kind == 'loss' else kind + 's'}
 _WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
+def check_api(plugin: object) -> None:
+    """An :class:`EngineError` where the plugin states that it was made for another major version of the engine's API."""
+    stated = getattr(plugin, "ENGINE_API", None)
+    ours = hookspecs.API_VERSION.partition(".")[0]
+    if stated is None:
+        return
+    if not isinstance(stated, str) or not re.fullmatch(r"\d+(\.\d+)*", stated):
+        raise EngineError(f"ENGINE_API is {stated!r}", allowed=f"the version it was made for as a text, like {ours!r}")
+    if stated.partition(".")[0] != ours:
+        remedy = f"Install a version of it that was made for API {ours}, or a styleengine with API {stated.partition('.')[0]}."
+        raise EngineError(
+            f"this plugin was made for version {stated} of the engine's API, and this is {hookspecs.API_VERSION}", remedy=remedy
+        )
+
+
 def hooks_of(plugin: object) -> pluggy.PluginManager:
     """A manager that knows this plugin only; an error where a hook is misspelt, has other arguments or lacks its mark."""
     manager = pluggy.PluginManager("engine")
@@ -97,23 +112,42 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, pluggy.PluginManager]]) -> list[str]:
-    """Add each plugin's commands to the command line; a clause for every plugin that failed or wants a name that is taken."""
+def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, bool, pluggy.PluginManager]]) -> dict[str, str]:
+    """Add the commands of plugins, each (owner, whether it is first-party, hooks), first-party ones first.
+
+    A clause by owner for every plugin that failed or wants a name that is taken. Two strangers of one name: neither gets it.
+    """
     from typer import Typer
 
-    failures = []
-    for owner, manager in plugins:
+    failures: dict[str, str] = {}
+    strangers: list[tuple[str, typer.Typer]] = []
+    for owner, first_party, manager in plugins:
         own = Typer()
         try:
             manager.hook.engine_register_commands(app=own)
             if taken := sorted(_command_names(own) & _command_names(app)):
                 raise EngineError(f"there is a command {taken[0]!r} already")
         except Exception as error:
-            failures.append(f"the plugin {owner} could not add its commands: {describe(error)}")
+            failures[owner] = f"could not add its commands: {describe(error)}"
             continue
-        app.registered_commands += own.registered_commands
-        app.registered_groups += own.registered_groups
+        if first_party:
+            _take_over(app, own)
+        else:
+            strangers.append((owner, own))
+    for owner, own in strangers:
+        claims = {name: [other for other, theirs in strangers if name in _command_names(theirs)] for name in sorted(_command_names(own))}
+        if clash := next((name for name, claimants in claims.items() if len(claimants) > 1), None):
+            failures[owner] = (
+                f"could not add its commands: {' and '.join(claims[clash])} both have a command {clash!r}, so neither is added"
+            )
+        else:
+            _take_over(app, own)
     return failures
+
+
+def _take_over(app: typer.Typer, own: typer.Typer) -> None:
+    app.registered_commands += own.registered_commands
+    app.registered_groups += own.registered_groups
 
 
 def _command_names(app: typer.Typer) -> set[str]:

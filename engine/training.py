@@ -189,7 +189,8 @@ def _stop(run: Run, start: int, error: BaseException) -> None:
 
 
 def _plan(recipe: CheckedRecipe, host: PluginHost) -> tuple[TrainingPlan, Loader, Batch]:
-    settings, dataset, needs = recipe.recipe, recipe.dataset, union(recipe.losses)
+    settings, needs = recipe.recipe, union(recipe.losses)
+    dataset = recipe.dataset.with_frames(needs.frames)
     mix = dataset.dataset if isinstance(dataset, Augmented) else dataset
     if isinstance(mix, Mixture):
         mix.check()

@@ -17,11 +17,14 @@ from engine import Array, EngineError
 from engine.plugins import PluginHost, load_plugins
 from engine.weights import load_weights
 
+collect_ignore = ["plugins"]
+"""Distributions of their own, with tests that run where they are installed."""
+
 settings.register_profile("engine", deadline=None)  # how long an example takes depends on the machine
 settings.load_profile("engine")
 
 COLLECTED = pytest.StashKey[list[str]]()
-"""``file::function[case]`` of every test that was collected, whether it is to run or not."""
+"""``file::function[case]`` (``file::class::function[case]``) of every test that was collected, whether it is to run or not."""
 EXPECTED = pytest.StashKey[KnownDifference]()
 """Of a test that must fail: why, and with what text."""
 
@@ -37,7 +40,7 @@ class FrameworkDiffers(Exception):
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What the list of known differences names must fail, as the list says."""
     known = {f"{entry.test}[{case}]": entry for entry in KNOWN_DIFFERENCES for case in entry.cases}
-    names = [f"{item.path.name}::{item.name}" for item in items]
+    names = [f"{item.path.name}::{item.nodeid.partition('::')[2]}" for item in items]
     config.stash[COLLECTED] = names
     for item, name in zip(items, names, strict=True):
         if name in known:

@@ -22,7 +22,7 @@ class KnownDifference(Reproduction):
     """Tests that must fail on one backend, with the text that its framework alone fails with; never because of our code."""
 
     test: str
-    """File and function."""
+    """File and function, its class between them where it has one."""
     cases: tuple[str, ...]
     """What pytest writes in brackets, for each."""
 
@@ -37,12 +37,15 @@ class Trap(Reproduction):
     """Another text that it may fail with instead."""
 
 
+MINDSPORE = "test_backend_contract.py::TestMindSpore"
+
+
 def _no_bfloat16(
     what: str,
     call: str,
     *layers: str,
     said: str = "fail! Unsupported data type!",  # MindSpore may name the operator of an earlier failure, so no name is looked for
-    test: str = "test_layers.py::test_reduced_precision",
+    test: str = "test_layer_of_reduced_precision",
 ) -> KnownDifference:
     return KnownDifference(
         backend="mindspore",
@@ -54,8 +57,8 @@ x = ops.ones((1, 2, 4, 4), ms.bfloat16)
 {call}.astype(ms.float32).asnumpy()
 """,
         said=said,
-        test=test,
-        cases=tuple(f"bfloat16-mindspore reference {layer}" for layer in layers) or ("bfloat16-mindspore",),
+        test=f"{MINDSPORE}::{test}",
+        cases=tuple(f"reference {layer}-bfloat16" for layer in layers) or ("bfloat16",),
     )
 
 
@@ -70,13 +73,13 @@ gradient = ms.grad(lambda x: x[:, :, ::2, 1::2].sum())(ops.ones((2, 3, 4, 5)))
 assert gradient.asnumpy().sum() == 24
 """,
         said="For 'StridedSliceGrad, 6 input memory out of bounds.",
-        test="test_ops.py::test_gradient",
-        cases=("tensor step-mindspore",),
+        test=f"{MINDSPORE}::test_operator_gradient",
+        cases=("tensor step",),
     ),
     _no_bfloat16(
         "gathering",
         "ops.gather_elements(x, 3, ops.zeros((1, 2, 4, 4), ms.int32))",
-        test="test_ops.py::test_warp_of_reduced_precision_keeps_its_type_and_its_place",
+        test="test_warp_of_reduced_precision",
     ),
     _no_bfloat16(
         "unfolding",
@@ -124,7 +127,7 @@ np.testing.assert_allclose(found, x, rtol=2**-8, atol=2**-8)
             cases=(case,),
         )
         for what, source, inputs, given, test, case in (
-            ("constants", "opset13.constant(x)", "", "", "test_ops.py::test_value", "cast to bfloat16-openvino"),
+            ("constants", "opset13.constant(x)", "", "", "test_backend_contract.py::TestOpenVino::test_operator", "cast to bfloat16"),
             (
                 "what is of free size",
                 "free",

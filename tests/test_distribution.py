@@ -159,6 +159,13 @@ def test_the_wheel_ships_the_recipes_of_a_checkout(wheel: Path) -> None:
     assert packed == there
 
 
+def test_the_wheel_ships_the_templates_of_new_plugins(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("engine/cli/templates/")}
+    assert {f"engine/cli/templates/{kind}.py.txt" for kind in ("loss", "dataset", "model", "backend", "test")} <= packed
+    assert packed == {str(name) for name in tracked() if name.is_relative_to("engine/cli/templates")}
+
+
 def test_their_package_is_still_theirs(installed: Environment) -> None:
     done = installed.run(
         "python", "-c", "import datasets, datasets.load, engine_datasets; print(datasets.OWNER, datasets.load.load_dataset(1))"

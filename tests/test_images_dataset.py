@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from test_moving_layers import digest, parts, sampled
 
 from engine import Array, BadSample, EngineError
 from engine.loader import Loader, hold_out, read_sample
+from engine.testing import DatasetContract
 
 QUIET = {"illumination": 0, "noise": 0}
 
@@ -35,6 +35,17 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def small(photos: Path, **changed: Any) -> Images:
     return Images(path=photos, **({"width": 72, "height": 56, "frames": 3, "motion": 5, **QUIET} | changed))
+
+
+class TestContract(DatasetContract):
+    component = Images
+
+    @pytest.fixture(autouse=True)
+    def _with(self, photos: Path) -> None:
+        self.photos = photos
+
+    def dataset(self, tmp_path: Path) -> Images:
+        return small(self.photos)
 
 
 def test_warping_the_older_frame_gives_the_newer_one(photos: Path) -> None:
@@ -105,12 +116,9 @@ def test_light_and_noise_change_frames_and_nothing_else(photos: Path) -> None:
     assert 1 < np.abs(plain.frames.astype(float) - lit.frames).mean() < 80
 
 
-def test_the_same_clip_for_the_same_seed_and_index(photos: Path) -> None:
+def test_another_clip_for_another_seed_or_index(photos: Path) -> None:
     data = small(photos)
-    first = digest(data[7])
-    assert digest(pickle.loads(pickle.dumps(data))[7]) == first
-    assert digest(data[7]) == first
-    assert len({first, digest(data[8]), digest(data[10]), digest(small(photos, seed=1)[7])}) == 4
+    assert len({digest(data[7]), digest(data[8]), digest(data[10]), digest(small(photos, seed=1)[7])}) == 4
 
 
 @pytest.mark.parametrize(("width", "height", "frames"), [(16, 16, 1), (100, 20, 2), (640, 360, 2), (32, 32, 12)])

@@ -1,4 +1,4 @@
-"""Each loss on the oracle and on every backend against its formula written again in NumPy, value and gradient."""
+"""Each loss on the oracle against its formula written again in NumPy, and the contract of losses on every backend."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from further_loss_cases import further_cases
 from installed import HOST, TRAINING, backend
 from loss_cases import LAYERS, Case, H, W, cases, flow_of, gram, make
 from pydantic import ValidationError
 
 from engine import Array, Needs
-from engine.testing import GivenClip, OracleOps, draw, numerical_gradient
+from engine.testing import GivenClip, LossContract, OracleOps, draw, numerical_gradient
 
 OPS = OracleOps()
-CASES = cases()
+CASES = [*cases(), *further_cases()]
 EACH = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 BACKEND = pytest.mark.parametrize("name", TRAINING)
 
@@ -30,26 +31,17 @@ def test_oracle_gives_the_formula(case: Case) -> None:
     assert np.shape(case.value(OPS, *variables)) == ()
 
 
-@pytest.mark.parametrize("name", TRAINING)
 @EACH
-def test_backend_gives_value_and_gradient(case: Case, name: str) -> None:
-    host = backend(name)
+def test_gradient_reaches_every_frame(case: Case) -> None:
+    """Through the warp too; that gradients are right on every backend is the contract's."""
+    host = backend("torch")
     value, gradients = host.gradient(lambda *x: case.value(host.ops, *x), *case.variables)
-    exact = case.formula(*(np.float64(x) for x in case.variables))
-    assert value == pytest.approx(exact, rel=1e-5)
-    expected = numerical_gradient(lambda *x: scalar(case, *x), *case.variables)
-    for found, wanted in zip(gradients, expected, strict=True):
-        assert np.abs(wanted).max() > 0  # every frame is reached, through the warp too
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    assert value == pytest.approx(case.formula(*(np.float64(x) for x in case.variables)), rel=1e-5)
+    assert all(gradient.any() for gradient in gradients)
 
 
-@BACKEND
-@EACH
-def test_result_is_a_float32_scalar(case: Case, name: str) -> None:
-    ops = backend(name).ops
-    value = case.value(ops, *(ops.asarray(x) for x in case.variables))
-    assert ops.shape(value) == ()
-    assert ops.dtype(value) == "float32"
+for _name in HOST.names("loss"):  # on every backend, against the oracle, which gives the formulas
+    globals()[f"Test_{_name}"] = type(f"Test_{_name}", (LossContract,), {"component": HOST.get("loss", _name), "__module__": __name__})
 
 
 def test_independent_gradient_of_the_formulas() -> None:
@@ -157,19 +149,3 @@ def test_masked_pixels_cost_nothing_and_count(name: str, loss: str) -> None:
 
     whole = {"feature_temporal": 1.0, "output_temporal": 3.0}[loss]
     assert [value(share) for share in (0, 0.5, 1)] == pytest.approx([0, whole / 2, whole])
-
-
-@BACKEND
-@EACH
-def test_batch_is_averaged(case: Case, name: str) -> None:
-    """Two images together cost the mean of what they cost alone."""
-    ops = backend(name).ops
-
-    def value(images: slice) -> float:
-        clip = case.clip(ops, *(ops.asarray(x[images]) for x in case.variables))
-        parts = {key: [x[images] for x in getattr(clip, key)] for key in ("flows", "masks", "frames")}
-        encoded = {layer: [x[images] for x in xs] for layer, xs in clip.encoded_frame.items()}
-        own = GivenClip(ops, outputs=clip.outputs, taps=clip.taps, encoded_output=clip.encoded_output, encoded_frame=encoded, **parts)
-        return float(case.loss(ops, own, case.loss.prepare(ops, {layer: ops.asarray(x) for layer, x in case.style.items()})))
-
-    assert value(slice(0, 2)) == pytest.approx((value(slice(0, 1)) + value(slice(1, 2))) / 2, rel=1e-5)

@@ -1,4 +1,4 @@
-"""The objective: the same total and gradient on every backend as on the oracle, and a clip that gives only what it has."""
+"""The objective: the same gradient on every backend as on the oracle, and a clip that gives only what it has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from installed import HOST, TRAINING, backend
 
 from engine import Batch, BatchTensors, EngineError, Loss, Network, Objective, TrainingPlan
+from engine.chained_flow import chain_flow
 from engine.objective import PlanClip, union
 from engine.testing import OracleOps
 
@@ -33,20 +34,11 @@ def batch(n: int = 2, t: int = 2) -> Batch:
     return Batch(rng.integers(0, 256, (n, t, *SIZE, 3), np.uint8), flow, mask)
 
 
-def on_oracle(given: TrainingPlan, batch: Batch, weights: dict[str, np.ndarray]) -> tuple[float, dict[str, float]]:
+def on_oracle(given: TrainingPlan, batch: Batch, weights: dict[str, np.ndarray]) -> float:
     ops = OracleOps()
     objective = Objective(ops, given, "float32", {})
-    total, raw = objective({k: ops.asarray(x) for k, x in weights.items()}, BatchTensors.of(ops, batch))
-    return float(total), {label: float(x) for label, x in raw.items()}
-
-
-@pytest.mark.parametrize("name", TRAINING)
-def test_a_trainers_losses_are_the_oracles(name: str) -> None:
-    given, data = plan(), batch()
-    total, raw = on_oracle(given, data, dict(given.weights))
-    found = backend(name, "float32").trainer(given).evaluate(data)
-    assert {label: float(x) for label, x in found.items()} == pytest.approx({**raw, "total": total}, rel=2e-4)
-    assert total == pytest.approx(sum(raw[label] * loss.weight for label, loss in given.losses.items()))
+    total, _ = objective({k: ops.asarray(x) for k, x in weights.items()}, BatchTensors.of(ops, batch))
+    return float(total)
 
 
 @pytest.mark.parametrize("name", TRAINING)
@@ -62,7 +54,7 @@ def test_the_gradient_through_network_encoder_and_losses_is_right(name: str) -> 
     expected, eps = 0.0, 1e-6
     for sign in (1, -1):
         moved = {key: x.astype(np.float64) + sign * eps * direction[key] for key, x in given.weights.items()}
-        expected += sign * on_oracle(given, data, moved)[0] / (2 * eps)
+        expected += sign * on_oracle(given, data, moved) / (2 * eps)
     found = sum(float((g * direction[key]).sum()) for key, g in zip(names, gradients, strict=True))
     assert found == pytest.approx(expected, rel=2e-3)
 
@@ -83,14 +75,18 @@ def test_frames_flow_and_masks_stay_with_their_clip() -> None:
     small = clip.flow(0, -1, (10, 6))
     np.testing.assert_allclose(small, ops.resize(clip.flow(0, -1), (10, 6), "bilinear") * np.array([6 / 24, 10 / 20]).reshape(1, 2, 1, 1))
     assert set(np.unique(clip.mask(0, -1, (10, 6)))) <= {0.0, 1.0}
+    flow, mask = chain_flow(ops, [clip.flow(0, -1), clip.flow(-1, -2)], [clip.mask(0, -1), clip.mask(-1, -2)])
+    np.testing.assert_array_equal(clip.flow(0, -2), flow)
+    np.testing.assert_array_equal(clip.mask(0, -2), mask)
+    np.testing.assert_allclose(clip.flow(0, -2, (10, 12)), ops.resize(flow, (10, 12), "bilinear") / 2)
 
 
-@pytest.mark.parametrize(("t", "to"), [(0, -2), (-1, 0), (-2, -3), (1, 0)])
+@pytest.mark.parametrize(("t", "to"), [(0, -3), (-1, 0), (-2, -3), (1, 0), (0, 0)])
 def test_a_clip_refuses_what_it_has_not(t: int, to: int) -> None:
     ops, given = OracleOps(), plan()
     objective = Objective(ops, given, "float32", {})
     clip = PlanClip(objective, {k: ops.asarray(x) for k, x in given.weights.items()}, BatchTensors.of(ops, batch(n=1, t=3)))
-    with pytest.raises(EngineError, match="the one before"):
+    with pytest.raises(EngineError, match="older frame"):
         clip.flow(t, to)
     with pytest.raises(EngineError, match="frame 1"):
         clip.frame(1)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from installed import BACKENDS, backend
-from media import IDENTITY_WEIGHTS, drawn, identity_network
+from media import IDENTITY_WEIGHTS, identity_network
 
 from engine import (
     Array,
@@ -47,23 +47,6 @@ class Inverter:
 
 def threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("engine-")}
-
-
-@pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.parametrize("size", [(5, 5), (7, 30), (33, 18), (64, 64)])
-def test_an_identity_network_gives_the_picture_back(name: str, size: tuple[int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    painted = paint_image(backend(name), identity_network(), IDENTITY_WEIGHTS, image)
-    np.testing.assert_array_equal(painted, image)
-
-
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_batch_paints_as_single_frames_do(name: str) -> None:
-    frames = drawn(5, 18, 26)
-    weights = IDENTITY_WEIGHTS | {"conv.weight": np.random.default_rng(1).normal(0, 0.4, (3, 3, 1, 1)).astype(np.float32)}
-    painter = backend(name).painter(identity_network(), weights, batch=2)
-    for one, two in zip(paint_stream(painter, frames, 1), paint_stream(painter, frames, 2), strict=True):
-        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((4, 9, 3), np.uint8), ((9, 4, 3), np.uint8), ((9, 9), np.uint8), ((9, 9, 3), np.float32)])

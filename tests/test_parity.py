@@ -76,16 +76,6 @@ def test_a_network_runs_to_the_same_numbers(one: str, other: str) -> None:
     np.testing.assert_allclose(a, b, atol=1 / 255)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_one_painter_paints_sizes_in_turn(name: str) -> None:
-    """Whatever it keeps for a size, it keeps apart from that of another one."""
-    painter = backend(name).painter(*shipped_style(), batch=2)
-    sizes = [(48, 32), (33, 21), (48, 32), (21, 33)]
-    for size in sizes:
-        (found,) = painter.paint(iter([frames(*size)]))
-        np.testing.assert_array_equal(found, painted(name, *shipped_style(), size))
-
-
 @pytest.mark.parametrize(("one", "other"), [pair for pair in combinations(BACKENDS, 2) if "mindspore" in pair])
 def test_a_large_picture_is_painted_as_a_small_one(one: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bands of rows that overlap, and a few channels at a time, as MindSpore paints what is large."""

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from engine import Array
 from engine.loader import read_sample
+from engine.testing import DatasetContract
 
 SIZE = HEIGHT, WIDTH = 270, 480
 FRAMES, SEED = 4, 5
@@ -57,6 +58,17 @@ def tree(small: Path, tmp_path: Path) -> Path:
 
 def load(folder: Path, **settings: object) -> SceneFlow:
     return SceneFlow.model_validate({"roots": folder, "width": 32, "height": 24} | settings)
+
+
+class TestContract(DatasetContract):
+    component = SceneFlow
+
+    @pytest.fixture(autouse=True)
+    def _with(self, large: Path) -> None:
+        self.large = large
+
+    def dataset(self, tmp_path: Path) -> SceneFlow:
+        return load(self.large, width=SIZE[1], height=SIZE[0])
 
 
 def places(data: SceneFlow, below: Path) -> list[str]:

@@ -68,6 +68,7 @@ class MindSporePainter:
 
     def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
         for frames in batches:
+            self._network.shapes(*frames.shape[1:3])  # an error where the picture is too small
             graphs = self._recent.of((self._key, frames.shape))
             (image,) = self._from_uint8(graphs, self._ops.asarray(frames, "uint8"))
             values = self._run(graphs, {next(iter(self._network.inputs)): image})
@@ -75,6 +76,7 @@ class MindSporePainter:
             yield self._ops.to_numpy(painted)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self._network.check_inputs({name: x.shape for name, x in inputs.items()})
         graphs = self._recent.of((self._key, *(inputs[name].shape for name in self._network.inputs)))
         exact = self._network.exact_inputs
         tensors = {name: self._ops.asarray(inputs[name], "float32" if name in exact else self._precision) for name in self._network.inputs}

@@ -24,6 +24,7 @@ class TorchPainter:
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self._network.check_inputs({name: x.shape for name, x in inputs.items()})
         exact = self._network.exact_inputs
         tensors = {name: self._ops.asarray(x, "float32" if name in exact else self._precision) for name, x in inputs.items()}
         outputs = self._network.apply(self._ops, self._weights, tensors, native=self._native)
@@ -32,6 +33,7 @@ class TorchPainter:
     @torch.inference_mode()
     def _paint(self, frames: Array) -> Array:
         network = self._network
+        network.shapes(*frames.shape[1:3])  # an error where the picture is too small
         image = from_uint8(self._ops, self._ops.asarray(frames, "uint8"), network.low, network.high, self._precision)
         if image.device.type in ("cpu", "cuda"):
             # Frames lie so in memory already; 640x360, 16 wide, 2 threads, torch 2.13 on a CPU, a frame against NCHW:

@@ -74,17 +74,22 @@ class Entry:
     folder: Path
     journal: Journal
 
-    def read(self, pair: int) -> Sample:
-        """The pair at this place; :class:`engine.BadSample` where a file of it is gone or damaged."""
+    def runs(self, frames: int) -> list[int]:
+        """The number of the newest frame of each run of so many frames whose pairs were all kept."""
+        pairs, stride = set(self.journal.pairs), self.journal.settings.stride
+        return [newest for newest in self.journal.pairs if all(newest - k * stride in pairs for k in range(frames - 1))]
+
+    def read(self, newest: int, frames: int) -> Sample:
+        """A run of so many frames; :class:`engine.BadSample` where a file of it is gone or damaged."""
         import cv2
 
-        newer, settings = self.journal.pairs[pair], self.journal.settings
+        settings = self.journal.settings
+        numbers = [newest - k * settings.stride for k in reversed(range(frames))]
         size = (settings.height, settings.width, 3)
-        older, now = (_read_png(self.frame(number), size, np.uint8) for number in (newer - settings.stride, newer))
-        stored = _read_png(self.flow(newer), size, np.uint16)
-        frames = np.stack([cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in (older, now)])
-        flow = (stored[..., :0:-1].transpose(2, 0, 1).astype(np.float32) - 32768) / STEP
-        return Sample(frames, flow[None], (stored[..., 0] > 0).astype(np.float32)[None, None])
+        pictures = [cv2.cvtColor(_read_png(self.frame(number), size, np.uint8), cv2.COLOR_BGR2RGB) for number in numbers]
+        stored = np.stack([_read_png(self.flow(number), size, np.uint16) for number in numbers[1:]])
+        flow = (stored[..., :0:-1].transpose(0, 3, 1, 2).astype(np.float32) - 32768) / STEP
+        return Sample(np.stack(pictures), flow, (stored[..., 0] > 0).astype(np.float32)[:, None])
 
     def frame(self, number: int) -> Path:
         """The file of a frame, whether it is there or not."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from engine import Array, BadSample, Dataset, EngineError, Field, RecipePath, Sample, visible
 from engine_datasets.flow_files import read_pfm, read_pgm
@@ -20,11 +20,15 @@ from engine_datasets.sceneflow_index import LAYOUT, PairFiles, Sequence, check_f
 WILD = 1000.0
 """Pixels; no flow of SceneFlow that means something is longer."""
 
-Roots = Annotated[tuple[RecipePath, ...], BeforeValidator(lambda value: (value,) if isinstance(value, (str, Path)) else value)]
+Roots = Annotated[
+    tuple[RecipePath, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, (str, Path)) else value),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "path"}, {"type": "array", "items": {"type": "string", "format": "path"}}]}),
+]
 
 
 class SceneFlow(Dataset):
-    """Pairs of consecutive frames of Monkaa, FlyingThings3D or both, with stored flow.
+    """Consecutive frames of Monkaa, FlyingThings3D or both, with stored flow: pairs, or more of them.
 
     Flow is the file from the newer frame into the past. The mask is the check of both directions (Sundaram et al.,
     ECCV 2010) at the files' own size, and 0 at a motion boundary of the newer frame and where the older one is sampled
@@ -52,28 +56,35 @@ class SceneFlow(Dataset):
     split: Literal["TRAIN", "TEST", "both"] = Field(default="TRAIN", description="Of FlyingThings3D; Monkaa has none and is always used.")
     width: int = Field(default=640, ge=1, description="Width of a frame in pixels; SceneFlow's own have 960.")
     height: int = Field(default=360, ge=1, description="Height of a frame in pixels; SceneFlow's own have 540.")
+    frames: int = Field(default=2, ge=2, le=64, description="Consecutive frames of a sample.")
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     def __getitem__(self, index: int) -> Sample:
-        files = self.files(index)
+        pairs = [self._pair(self.files(index, back)) for back in reversed(range(self.frames - 1))]
+        frames = np.concatenate([pairs[0].frames[:1], *(pair.frames[1:] for pair in pairs)])
+        flows, masks = [pair.flow for pair in pairs if pair.flow is not None], [pair.mask for pair in pairs if pair.mask is not None]
+        return Sample(frames, np.concatenate(flows), np.concatenate(masks))
+
+    def _pair(self, files: PairFiles) -> Sample:
         try:
             frames, flow, mask = read_pair(files)
         except EngineError as error:
             raise BadSample(error.problem, where=error.where, allowed=error.allowed) from None
         return fit_pair(frames, flow, mask, (self.height, self.width))
 
-    def files(self, index: int) -> PairFiles:
-        """Where the files of a pair are; IndexError outside the data set."""
+    def files(self, index: int, back: int = 0) -> PairFiles:
+        """Where the files of a sample's newest pair are, or of the one so many frames before; IndexError outside the data set."""
         if not 0 <= index < len(self):
-            raise IndexError(f"there are {len(self)} pairs, not one at {index}")
+            raise IndexError(f"there are {len(self)} samples, not one at {index}")
         at = bisect_right(self._ends, index)
         root, sequence = self._sequences[at]
-        return sequence.files(root, self._frames, index - (self._ends[at - 1] if at else 0))
+        newest = sequence.newer[index - (self._ends[at - 1] if at else 0)]
+        return sequence.files(root, self._folder, newest - back)
 
     def counts(self) -> dict[Path, int]:
-        """Pairs of each root."""
+        """Samples of each root."""
         found: Counter[Path] = Counter()
         for root, sequence in self._sequences:
             found[root] += len(sequence.newer)
@@ -87,7 +98,7 @@ class SceneFlow(Dataset):
             yield f"root: {root}: {count} samples" + (f"; bad files: {faulty}" if faulty else "")
 
     @property
-    def _frames(self) -> str:
+    def _folder(self) -> str:
         return f"frames_{self.render_pass}"
 
     @cached_property
@@ -96,15 +107,15 @@ class SceneFlow(Dataset):
 
     @cached_property
     def _sequences(self) -> list[tuple[Path, Sequence]]:
-        roots = {root.resolve(): root for folder in self.roots for root in find_roots(folder, self._frames)}
+        roots = {root.resolve(): root for folder in self.roots for root in find_roots(folder, self._folder)}
         if not roots:
-            raise EngineError("no root is named", where="sceneflow: roots", allowed=LAYOUT.format(frames=self._frames))
+            raise EngineError("no root is named", where="sceneflow: roots", allowed=LAYOUT.format(frames=self._folder))
         return [(root, sequence) for root in roots.values() for sequence in self._chosen(root)]
 
     def _chosen(self, root: Path) -> list[Sequence]:
         """The sequences of a root that the settings ask for, at least one."""
-        there = read_index(root, self._frames)
-        where, layout = str(root / self._frames), LAYOUT.format(frames=self._frames)
+        there = read_index(root, self._folder)
+        where, layout = str(root / self._folder), LAYOUT.format(frames=self._folder)
         if not there:
             raise EngineError("no scene here has two frames that follow each other", where=where, allowed=layout)
         seen = [each for each in there if self.sides in (each.side, "both")]
@@ -115,7 +126,9 @@ class SceneFlow(Dataset):
             has = " and ".join(sorted({str(each.split()) for each in seen}))
             raise EngineError(f"there is no {self.split} here", where=where, allowed=layout, remedy=f"It has {has}: set split to it.")
         check_flow(root, chosen)
-        return chosen
+        if not (long := [each for each in (each.of_runs(self.frames) for each in chosen) if each.newer]):
+            raise EngineError(f"no scene here has {self.frames} frames that follow each other", where=where, allowed=layout)
+        return long
 
 
 def read_pair(files: PairFiles) -> tuple[Array, Array, Array]:

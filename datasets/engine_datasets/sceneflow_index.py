@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,9 +59,13 @@ class Sequence:
         first = self.place.split("/")[0].upper()
         return first if first in SPLITS else None
 
-    def files(self, root: Path, frames: str, pair: int) -> PairFiles:
-        """The files of one pair, whether they are there or not."""
-        number = self.newer[pair]
+    def of_runs(self, frames: int) -> Sequence:
+        """The same, with those pairs that end a run of so many frames."""
+        there = set(self.newer)
+        return replace(self, newer=tuple(n for n in self.newer if all(n - k in there for k in range(frames - 1))))
+
+    def files(self, root: Path, frames: str, number: int) -> PairFiles:
+        """The files of the pair that ends with the frame of this number, whether they are there or not."""
         before, now = (f"{n:0{self.digits}d}" for n in (number - 1, number))
         letter, pictures = self.side[0].upper(), root / frames / self.place / self.side
         flows, edges = root / "optical_flow" / self.place, root / "motion_boundaries" / self.place

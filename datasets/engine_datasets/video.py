@@ -1,4 +1,4 @@
-"""Pairs of frames of clips that people have, with estimated flow."""
+"""Frames in a row of clips that people have, with estimated flow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Video(Dataset):
 
     Frames are cropped in the middle to the shape asked for and resized; flow is estimated at that size. Pairs across scene
     cuts, without motion or with too little to trace are left out. Frames and flow are computed once and kept in the cache;
-    ``engine data flow`` does that beforehand, training does what is lacking when it starts.
+    ``engine data flow`` does that beforehand, training does what is lacking when it starts. A sample of more frames than two is
+    made of pairs that follow each other, so it needs no other cache; ``clip_share`` below 1 leaves few of them.
 
     A clip that cannot be decoded or is too short is named on stderr and left out; where no clip gives a pair, that is an error.
     """
@@ -39,6 +40,7 @@ class Video(Dataset):
     width: int = Field(default=256, ge=16, le=8192, description="Width of a frame in pixels.")
     height: int = Field(default=256, ge=16, le=8192, description="Height of a frame in pixels.")
     stride: int = Field(default=1, ge=1, le=64, description="Frames from the older of a pair to the newer one; more gives more motion.")
+    frames: int = Field(default=2, ge=2, le=64, description="Frames of a sample, each stride after the one before.")
     start: float = Field(default=0.0, ge=0, lt=1, description="The share of each clip that is passed over at its start.")
     stop: float = Field(default=1.0, gt=0, le=1, description="The share of each clip at which it is left.")
     clip_share: float = Field(default=1.0, gt=0, le=1, description="The share of each clip's pairs that is examined, evenly spread.")
@@ -61,9 +63,9 @@ class Video(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
-            raise IndexError(f"there are {len(self)} pairs, not one at {index}")
+            raise IndexError(f"there are {len(self)} samples, not one at {index}")
         at = bisect_right(self._ends, index)
-        return self._entries[at].read(index - (self._ends[at - 1] if at else 0))
+        return self._entries[at].read(self._runs[at][index - (self._ends[at - 1] if at else 0)], self.frames)
 
     @property
     def place(self) -> Path:
@@ -115,7 +117,16 @@ class Video(Dataset):
 
     @cached_property
     def _ends(self) -> list[int]:
-        return list(accumulate(len(entry.journal.pairs) for entry in self._entries))
+        return list(accumulate(map(len, self._runs)))
+
+    @cached_property
+    def _runs(self) -> list[list[int]]:
+        """Of each clip, the newest frames of its samples."""
+        runs = [entry.runs(self.frames) for entry in self._entries]
+        if not any(runs):
+            remedy = "Set clip_share to 1; other values of cut, motion, traceable or stride would keep more pairs."
+            raise EngineError(f"no {self.frames} frames in a row are fit for training", where=str(self.path), remedy=remedy)
+        return runs
 
 
 def find_clips(path: Path) -> list[Path]:

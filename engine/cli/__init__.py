@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 import threading
@@ -19,6 +20,8 @@ from engine.plugins import load_plugins
 GROUPS = (train, infer, styles, recipes, weights, plugins, doctor)
 """In the order of ``engine --help``; each has ``register(app)`` and imports little until a command runs."""
 
+NO_PLUGINS = "--no-plugins"  # read before the command line is made, since plugins add commands to it
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 2 what the user gave is wrong, 1 the run failed."""
@@ -26,21 +29,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: files that are half written go
     try:
-        make_app(warn=given[:1] != ["plugins"])(given, prog_name="engine")
+        options = list(itertools.takewhile(lambda word: word.startswith("-"), given))
+        lists_plugins = given[len(options) : len(options) + 1] == ["plugins"]
+        make_app(warn=not lists_plugins, first_party_only=NO_PLUGINS in options)(given, prog_name="engine")
     except EngineError as error:
         report(error)
         sys.exit(error.exit_code)
 
 
-def make_app(*, warn: bool = False) -> typer.Typer:
-    """The whole command line; with ``warn``, plugins that failed are named on stderr."""
-    host = load_plugins()
+def make_app(*, warn: bool = False, first_party_only: bool = False) -> typer.Typer:
+    """The whole command line; with ``warn``, plugins that failed or were refused something are named on stderr."""
+    host = load_plugins(first_party_only=first_party_only)
     settings = {"help_option_names": ["-h", "--help"], "obj": host}
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=settings)
     app.callback()(_engine)
     for group in GROUPS:
         group.register(app)
     failures = [f"the plugin {plugin.owner} failed to load; see `engine plugins`" for plugin in host.plugins if plugin.status == "failed"]
+    failures += [f"the plugin {plugin.owner}: {plugin.error}" for plugin in host.plugins if plugin.status == "loaded" and plugin.error]
     failures += host.register_commands(app)
     for failure in [*host.misspelt, *(failures if warn else ())]:
         print(f"warning: {failure}", file=sys.stderr)
@@ -57,6 +63,7 @@ def report(error: EngineError) -> None:
 
 def _engine(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=lambda given: _version(given))] = False,
+    no_plugins: Annotated[bool, typer.Option(NO_PLUGINS, help="Load no plugin but the engine's own; goes before the command.")] = False,
 ) -> None:
     """Style transfer for images and video: train a style from a recipe, paint with it."""
 

@@ -20,8 +20,8 @@ def host_of(context: typer.Context, files: Sequence[Path] | None = None) -> Plug
     """The installed plugins, which the command line has loaded for their commands; with plugin files, all of them anew."""
     from engine.plugins import load_plugins
 
-    host: PluginHost = load_plugins(files) if files else context.obj
-    return host
+    host: PluginHost = context.obj
+    return load_plugins(files, first_party_only=host.first_party_only) if files else host
 
 
 def printable(text: object) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from engine.cli import plugins_check, plugins_new
 from engine.cli.options import Json, PluginFiles, host_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True, help="List plugins and what they bring.")
     group.callback()(_list)
     group.command("show")(_show)
+    plugins_check.register(group)
+    plugins_new.register(group)
     app.add_typer(group, name="plugins")
 
 

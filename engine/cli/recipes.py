@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True, help="List recipes and check them.")
     group.callback()(_list)
     group.command("check")(_check)
+    group.command("schema")(_schema)
     app.add_typer(group, name="recipes")
 
 
@@ -89,3 +90,27 @@ def _check(
     stated = settings.dataset if isinstance(settings.dataset, tuple) else (settings.dataset,)
     datasets = " + ".join(block.name for block in stated)
     print(f"    model {checked.model.name}, dataset {datasets}, losses {', '.join(checked.losses)}")
+
+
+def _schema(
+    context: typer.Context,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there, over an older one.")] = None,
+    plugin: PluginFiles = None,
+) -> None:
+    """Print the JSON schema of a recipe with the installed plugins, for editors that complete and check YAML.
+
+    An editor with yaml-language-server finds it by a line in the recipe: # yaml-language-server: $schema=recipe.schema.json
+    """
+    from engine.errors import EngineError
+    from engine.files import replacing
+    from engine.recipe_schema import recipe_schema
+
+    text = json.dumps(recipe_schema(host_of(context, plugin)), indent=1) + "\n"
+    if output is None:
+        print(text, end="")
+        return
+    if output.suffix != ".json":
+        raise EngineError("a schema is written to a .json file", where=str(output))
+    with replacing(output) as temporary:
+        temporary.write_text(text, "utf-8")
+    print(f"{output} is written; in a recipe beside it: # yaml-language-server: $schema={output.name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -50,6 +50,7 @@ class Dataset(Component):
     """Clips by index: deterministic, picklable, an :class:`IndexError` at the end.
 
     All clips have one size; ReCoNet wants sides divisible by 4. The last clip is held out of training, for previews.
+    A setting called ``frames`` is how many frames its clips have: before training it is raised to what the losses need.
 
     The loader reads samples in several threads at once, so ``__getitem__`` must bear that: what it shares between calls
     (a cache, an open file) wants a lock, or one for each thread. A sample whose files are missing, truncated or not
@@ -77,6 +78,11 @@ class Dataset(Component):
     def clip(self, index: int) -> Hashable:
         """Which clip stands at an index: equal where one stands at several, as in a mix."""
         return index
+
+    def with_frames(self, frames: int) -> Self:
+        """The dataset whose clips have at least so many frames; itself where they do, or where it has no setting ``frames``."""
+        own = getattr(self, "frames", frames) if "frames" in type(self).model_fields else frames
+        return self.model_copy(update={"frames": frames}) if own < frames else self
 
     def about(self, bad: Collection[str] = ()) -> Iterable[str]:
         """What ``engine data check`` says of this dataset beside what it finds out itself: a line for its cache, for each of its parts.

@@ -54,13 +54,17 @@ class Clip(Protocol):
         """Encoder features of the painted or of the input frame."""
 
     def flow(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        """(n, 2, h, w) in pixels: from a pixel of frame t to where it was in frame ``to`` (= t - 1).
+        """(n, 2, h, w) in pixels: from a pixel of frame t to where it was in the older frame ``to``.
 
-        With ``size`` = (height, width), resized bilinearly and scaled by w'/w and h'/h.
+        Further back than one frame, the flows of consecutive frames are chained. With ``size`` = (height, width), resized
+        bilinearly and scaled by w'/w and h'/h.
         """
 
     def mask(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        """(n, 1, h, w), 1 where the pixel can be traced from frame t to ``to``; with ``size`` the nearest pixel's."""
+        """(n, 1, h, w), 1 where the pixel can be traced from frame t to the older frame ``to``, through all between.
+
+        With ``size`` the nearest pixel's.
+        """
 
     def paint(self, x: Tensor) -> Tensor:
         """Run the network that is trained on another image, (n, 3, h, w)."""

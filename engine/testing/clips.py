@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from engine.chained_flow import chain_flow
 from engine.errors import EngineError
 from engine.ops import Ops, Tensor
 
@@ -16,7 +17,8 @@ from engine.ops import Ops, Tensor
 class GivenClip:
     """A :class:`engine.Clip` of what a loss reads and nothing else.
 
-    Tensors by frame, newest first: each (n, c, h, w). Flow and mask ``k`` lead from frame -k to frame -k - 1.
+    Tensors by frame, newest first: each (n, c, h, w). Flow and mask ``k`` lead from frame -k to frame -k - 1. ``network`` and
+    ``encoder`` stand in for those that a loss runs on other images: (n, 3, h, w) to the painted one, and to features by layer.
     """
 
     ops: Ops
@@ -27,6 +29,8 @@ class GivenClip:
     taps: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     encoded_output: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     encoded_frame: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    network: Callable[[Tensor], Tensor] | None = None
+    encoder: Callable[[Tensor], Mapping[str, Tensor]] | None = None
 
     @property
     def times(self) -> tuple[int, ...]:
@@ -46,7 +50,7 @@ class GivenClip:
         return {"output": self.encoded_output, "frame": self.encoded_frame}[what][layer][-t]
 
     def flow(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        flow = self._pair(self.flows, t, to)
+        flow, _ = self._motion(t, to)
         if size is None:
             return flow
         _, _, h, w = self.ops.shape(flow)
@@ -54,16 +58,22 @@ class GivenClip:
         return self.ops.resize(flow, size, "bilinear") * self.ops.asarray(scale)
 
     def mask(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
-        mask = self._pair(self.masks, t, to)
+        _, mask = self._motion(t, to)
         return mask if size is None else self.ops.resize(mask, size, "nearest")
 
     def paint(self, x: Tensor) -> Tensor:
-        raise EngineError("this clip has no network")
+        if self.network is None:
+            raise EngineError("this clip has no network")
+        return self.network(x)
 
     def encode(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        raise EngineError("this clip has no encoder")
+        if self.encoder is None:
+            raise EngineError("this clip has no encoder")
+        features = self.encoder(x)
+        return {layer: features[layer] for layer in layers}
 
-    def _pair(self, tensors: Sequence[Tensor], t: int, to: int) -> Tensor:
-        if to != t - 1:
-            raise EngineError(f"a loss asks for the flow from frame {t} to {to}", allowed="from a frame to the one before it")
-        return tensors[-t]
+    def _motion(self, t: int, to: int) -> tuple[Tensor, Tensor]:
+        if not -len(self.flows) <= to < t <= 0:
+            allowed = f"to an older frame, both from {-len(self.flows)} to 0"
+            raise EngineError(f"a loss asks for the flow from frame {t} to {to}", allowed=allowed)
+        return chain_flow(self.ops, self.flows[-t:-to], self.masks[-t:-to])

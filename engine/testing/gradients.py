@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -27,3 +27,22 @@ def numerical_gradient(function: Callable[..., float], *arrays: Array, eps: floa
             array[index] = kept
             gradient[index] = (above - below) / (2 * eps)
     return gradients
+
+
+def directions(x: Array, count: int) -> list[Array]:
+    """So many fixed random directions in the shape of ``x``, float32."""
+    return [np.random.default_rng([number, x.size]).normal(size=x.shape).astype(np.float32) for number in range(count)]
+
+
+def slopes(function: Callable[..., float], arrays: Sequence[Array], along: Sequence[Sequence[Array]], eps: float = 1e-6) -> list[Array]:
+    """Directional derivatives of ``function(*arrays)``, a scalar, by central differences in float64.
+
+    For each array one by each of its directions: what is left of a gradient where every element is too many.
+    """
+    inputs = [np.array(array, dtype=np.float64) for array in arrays]
+
+    def slope(i: int, line: Array) -> float:
+        above, below = (function(*inputs[:i], inputs[i] + step * line, *inputs[i + 1 :]) for step in (eps, -eps))
+        return (above - below) / (2 * eps)
+
+    return [np.array([slope(i, line) for line in lines]) for i, lines in enumerate(along)]

@@ -21,7 +21,7 @@ from engine.plugins import load_plugins
 from engine.testing import LAYER_CASES, OP_CASES, LayerCase, OpCase
 from engine.weights import load_weights
 
-UNKNOWN = {case for known in KNOWN_DIFFERENCES for case in known.cases}
+UNKNOWN = {(known.backend, case) for known in KNOWN_DIFFERENCES for case in known.cases}
 
 
 def main() -> None:
@@ -97,7 +97,7 @@ def difference(name: str, case: OpCase | LayerCase) -> tuple[float, float]:
     for form in forms:
         found = host.ops.to_numpy(case.run(host.ops) if isinstance(case, OpCase) else case.run(host.ops, form))
         value = max(value, apart(found, case.value))
-        if name not in TRAINING or not case.variables or f"{case.name}-{name}" in UNKNOWN:
+        if name not in TRAINING or not case.variables or (name, case.name) in UNKNOWN:
             continue
         if isinstance(case, OpCase):
             wanted = case.gradients()

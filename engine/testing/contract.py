@@ -1,0 +1,127 @@
+"""What all contracts share: the component under test, the backends it is tried on, and tests that nobody can replace."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from engine.components import Component
+from engine.contracts.backend import Backend
+from engine.plugins import PluginHost, is_installed, load_plugins
+
+HEAVY = ("torch", "mindspore", "openvino", "onnx", "onnxruntime", "jax", "tensorflow", "cv2", "av")
+"""What importing a plugin must not load: it is imported inside methods."""
+
+
+@cache
+def plugin_host() -> PluginHost:
+    """The installed plugins, loaded once a test run."""
+    return load_plugins()
+
+
+@cache
+def installed_backends(training: bool = False) -> tuple[Backend, ...]:
+    """Every backend that is installed here, on the CPU in float32, by name; with ``training`` those that train."""
+    host = plugin_host()
+    classes = [host.backend_class(name) for name in host.names("backend")]
+    fitting = [cls for cls in classes if is_installed(cls) and "cpu" in cls.devices and (cls.trains or not training)]
+    return tuple(host.make_backend(cls.name, device="cpu", precision="float32") for cls in fitting)
+
+
+class Contract:
+    """The tests that every component of a kind passes; a plugin's own tests subclass the contract of its kind.
+
+    A test that takes ``backend`` runs on each installed backend, one that takes ``training_backend`` on each that trains.
+    """
+
+    component: ClassVar[type[Component]]
+    """The class under test."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """What it is built with."""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Why a test must fail, by its name: ``test_x`` on every backend, ``test_x[torch]`` on one. Should it pass after all, that fails."""
+    kind: ClassVar[type[Component]] = Component
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        tests = {name for base in cls.__mro__ for name in vars(base) if name.startswith("test_") and issubclass(base, Contract)}
+        for name in sorted(tests):
+            owners = [base for base in cls.__mro__ if name in vars(base)]
+            if owners[0] is not owners[-1]:
+                raise TypeError(
+                    f"{owners[0].__name__} replaces {name} of {owners[-1].__name__}; a contract's test is never replaced. "
+                    f"Where it must fail for now, say so: expected_failures = {{{name!r}: 'why'}}"
+                )
+        if unknown := sorted(name for name in cls.expected_failures if name.partition("[")[0] not in tests):
+            raise TypeError(
+                f"{cls.__name__}.expected_failures names {unknown[0]!r}, and there is no such test; there are {', '.join(sorted(tests))}"
+            )
+        component = getattr(cls, "component", cls.kind)
+        if not (isinstance(component, type) and issubclass(component, cls.kind)):
+            raise TypeError(f"{cls.__name__}.component is {component!r}; it must be a class that derives from engine.{cls.kind.__name__}")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test once for each backend that it asks for."""
+        for name in ("backend", "training_backend"):
+            if name in metafunc.fixturenames:
+                backends = installed_backends(name == "training_backend")
+                metafunc.parametrize(name, backends, ids=[backend.name for backend in backends])
+
+    @pytest.fixture(autouse=True)
+    def _expect_failures(self, request: pytest.FixtureRequest) -> None:
+        for name in {request.node.name, request.node.originalname}:
+            if name in self.expected_failures:
+                request.applymarker(pytest.mark.xfail(strict=True, reason=self.expected_failures[name]))
+
+    def build(self) -> Any:
+        """The component of these settings."""
+        return self.component.model_validate(dict(self.settings))
+
+    def made(self, folder: Path) -> Component:
+        """The component under test; a kind whose components read files makes them in the folder."""
+        built: Component = self.build()
+        return built
+
+    def test_every_setting_is_described(self) -> None:
+        """Every field has a description: it is all that ``engine plugins show`` and an editor can say about it."""
+        for name, field in self.component.model_fields.items():
+            assert field.description, (
+                f"the setting {name!r} of {self.component.__name__} has no description; write {name}: ... = Field(..., description='...')"
+            )
+
+    def test_settings_round_trip(self, tmp_path: Path) -> None:
+        """The component built from its own settings as JSON is equal to it: recipes and styles keep settings as text."""
+        component = self.made(tmp_path)
+        again = type(component).model_validate(json.loads(component.model_dump_json()))
+        assert again == component, f"built again from its settings as JSON, {component!r} is {again!r}"
+
+    def test_import_is_light(self) -> None:
+        """Importing the plugin loads no framework, OpenCV or PyAV."""
+        module = self.component.__module__
+        package, _, _ = module.partition(".")
+        modules = _loaded_by(package)  # often that is all of the plugin, and one child for all its components
+        loaded = [name for name in HEAVY if name in (modules if module in modules else _loaded_by(module))]
+        assert not loaded, (
+            f"importing {module} imports {', '.join(loaded)}; move that import into the method that uses it, "
+            "so that `engine --help` stays quick and a machine without it can still list the plugin"
+        )
+
+
+@cache
+def _loaded_by(module: str) -> frozenset[str]:
+    """Every module that a new interpreter has loaded after importing this one."""
+    load = f"import {module}"
+    if PathFinder.find_spec(module.partition(".")[0]) is None:  # a file that pytest or --plugin loaded under a name of its own
+        load = f"import runpy; runpy.run_path({str(sys.modules[module].__file__)!r})"
+    code = f"import sys; sys.path[:0] = {sys.path!r}; {load}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"a new Python cannot import {module}:\n{done.stderr.strip()}"
+    return frozenset(done.stdout.split())

@@ -1,0 +1,178 @@
+"""What every dataset must do."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from engine.contracts.dataset import Dataset, Sample
+from engine.flow import warp
+from engine.ops import Array
+from engine.testing.contract import Contract
+
+SAMPLES = 4
+"""So many of a dataset's samples are looked at: the first ones and the last."""
+APART = 0.5
+"""Pixels by which two flows must differ at a place to be told apart there."""
+BLANK = 0.5
+"""Grey levels: a picture in which no flow errs by more shows nothing to judge a flow by."""
+
+
+class DatasetContract(Contract):
+    """The tests that every dataset passes, on its first three samples and its last."""
+
+    component: ClassVar[type[Dataset]]
+    kind = Dataset
+
+    def dataset(self, tmp_path: Path) -> Dataset:
+        """The dataset under test; override it where its settings name files, and write those into ``tmp_path``."""
+        built: Dataset = self.build()
+        return built
+
+    def made(self, folder: Path) -> Dataset:
+        return self.dataset(folder)
+
+    def test_construction(self, tmp_path: Path) -> None:
+        """It can be built, and holds at least one sample."""
+        dataset = self.dataset(tmp_path)
+        assert isinstance(dataset, self.component), f"dataset() makes {dataset!r}, not a {self.component.__name__}"
+        assert len(dataset) >= 1, "it is empty; where nothing is found, raise an EngineError that says where it looked"
+
+    def test_samples_fit_the_contract(self, tmp_path: Path) -> None:
+        """Types, shapes and ranges are those of :class:`engine.Sample`, and all samples have one size."""
+        sizes = set()
+        for index, sample in _some(self.dataset(tmp_path)):
+            assert isinstance(sample, Sample), (
+                f"sample {index} is a {type(sample).__name__}; let __getitem__ return engine.Sample(frames, ...)"
+            )
+            sample.check(f"sample {index}")
+            sizes.add(sample.frames.shape)
+            if sample.mask is not None and sample.flow is not None:
+                low, high = float(sample.mask.min(initial=0)), float(sample.mask.max(initial=0))
+                assert low >= 0, f"the mask of sample {index} ranges from {low} to {high}; it is 1 where a pixel can be traced, else 0"
+                assert high <= 1, f"the mask of sample {index} ranges from {low} to {high}; it is 1 where a pixel can be traced, else 0"
+                assert not _leaves(sample), (
+                    f"sample {index}: the mask is 1 at {_leaves(sample)} pixels whose flow leads out of the picture, untraceably"
+                )
+        assert len(sizes) == 1, f"samples of several sizes, (t, h, w, 3): {sorted(sizes)}; crop or resize them, because a batch has one"
+
+    def test_same_sample_by_index(self, tmp_path: Path) -> None:
+        """An index gives the same sample again, and after pickling, because runs are resumed and samples read by other processes."""
+        dataset = self.dataset(tmp_path)
+        again: Dataset = pickle.loads(pickle.dumps(dataset))
+        for index, sample in _some(dataset):
+            assert _equal(sample, dataset[index]), f"dataset[{index}] differs from one call to the next; seed what is random by the index"
+            assert _equal(sample, again[index]), (
+                f"dataset[{index}] differs after the dataset was pickled; what it depends on must be settings"
+            )
+
+    def test_same_sample_in_threads(self, tmp_path: Path) -> None:
+        """Several threads read at once, as the loader does."""
+        dataset = self.dataset(tmp_path)
+        alone = dict(_some(dataset))
+        with ThreadPoolExecutor(4) as pool:
+            for index, sample in zip([*alone] * 4, pool.map(dataset.__getitem__, [*alone] * 4), strict=True):
+                assert _equal(sample, alone[index]), (
+                    f"dataset[{index}] differs when four threads read; what calls share (an open file, a cache) wants a lock"
+                )
+
+    def test_ends_with_an_index_error(self, tmp_path: Path) -> None:
+        """``dataset[len(dataset)]`` and what lies beyond raise IndexError; the sample before is there."""
+        dataset = self.dataset(tmp_path)
+        for beyond in (0, 1, 1000):
+            index = len(dataset) + beyond
+            try:
+                dataset[index]
+            except IndexError:
+                continue
+            except Exception as error:
+                pytest.fail(f"dataset[{index}] of {len(dataset)} samples raises {error!r}; let it raise IndexError")
+            pytest.fail(f"dataset[{index}] is there though len() says {len(dataset)}; let it raise IndexError")
+
+    def test_gives_as_many_frames_as_losses_need(self, tmp_path: Path) -> None:
+        """``with_frames(n)`` is the dataset with clips of at least n frames, where it has a setting ``frames``."""
+        dataset = self.dataset(tmp_path)
+        if "frames" not in type(dataset).model_fields:
+            pytest.skip("it has no setting called frames")
+        more = len(dataset[0].frames) + 1
+        found = len(dataset.with_frames(more)[0].frames)
+        assert found >= more, f"with_frames({more}) gives clips of {found} frames; the setting frames says how many a clip has"
+
+    def test_flow_leads_back(self, tmp_path: Path) -> None:
+        """Read where the flow leads, the frame before looks like this one: more than with no flow, a negated or a transposed one.
+
+        Two flows are compared where the mask is 1 and they differ by half a pixel, over all samples together. Where nothing
+        moves, or the pictures are blank, none can be told from the other: then that comparison is left out, and the test is
+        skipped when none remains.
+        """
+        samples = [sample for _, sample in _some(self.dataset(tmp_path)) if sample.flow is not None]
+        if not samples:
+            pytest.skip("its samples have no flow")
+        compared = {wrong: _errors(samples, wrong) for wrong in WRONG}
+        told = {wrong: errors for wrong, errors in compared.items() if max(errors) > BLANK}
+        if not told:
+            pytest.skip("nothing moves in its samples, or they are blank, so a right flow cannot be told from a wrong one")
+        if better := {wrong: (own, other) for wrong, (own, other) in told.items() if own >= other}:
+            wrong = min(better, key=lambda name: better[name][1])
+            own, other = better[wrong]
+            pytest.fail(
+                f"read where the flow leads, the frame before is {own:.1f} grey levels away from this one; {other:.1f} with {WRONG[wrong]}"
+            )
+
+
+WRONG = {
+    "zero": "no flow at all; flow is in pixels, (dx, dy), from a pixel of frame k to where it was in frame k - 1",
+    "negated": "the flow negated; it leads from frame k back to frame k - 1: what moves right by 3 has dx = -3",
+    "transposed": "dx and dy exchanged; flow[k - 1, 0] is dx, along the width, flow[k - 1, 1] is dy, along the height",
+    "scaled": "the flow times half the picture's sides; it is in pixels, not in shares of the picture",
+}
+"""Flows that are easily taken for the right one, and what is wrong when they fit better."""
+
+
+def _altered(flow: Array, wrong: str) -> Array:
+    h, w = flow.shape[1:]
+    sides = np.array([w / 2, h / 2], np.float32).reshape(2, 1, 1)
+    altered: dict[str, Array] = {"zero": 0 * flow, "negated": -flow, "transposed": flow[::-1], "scaled": flow * sides}
+    return altered[wrong]
+
+
+def _errors(samples: list[Sample], wrong: str) -> tuple[float, float]:
+    """Mean grey levels between a frame and the one before it read by its flow, and by a wrong one, where the two differ."""
+    own = other = count = 0.0
+    for sample in samples:
+        for k, flow in enumerate(_given(sample.flow)):
+            altered = _altered(flow, wrong)
+            apart = (np.abs(altered - flow).max(0) >= APART) & (_given(sample.mask)[k, 0] > 0.5)
+            before, now = sample.frames[k], sample.frames[k + 1].astype(np.float32)
+            errors = [np.abs(warp(before, lead) - now).mean(-1)[apart].sum() for lead in (flow, altered)]
+            own, other, count = own + errors[0], other + errors[1], count + apart.sum()
+    return (own / count, other / count) if count else (0.0, 0.0)
+
+
+def _leaves(sample: Sample) -> int:
+    """Pixels that the mask calls traceable and that the flow leads more than a pixel out of the picture."""
+    flow, (h, w) = _given(sample.flow), sample.frames.shape[1:3]
+    x, y = np.arange(w) + flow[:, 0], np.arange(h)[:, None] + flow[:, 1]
+    outside = (x < -1) | (x > w) | (y < -1) | (y > h)
+    return int((outside & (_given(sample.mask)[:, 0] > 0.5)).sum())
+
+
+def _some(dataset: Dataset) -> Iterator[tuple[int, Sample]]:
+    count = len(dataset)
+    yield from ((index, dataset[index]) for index in sorted({*range(min(SAMPLES - 1, count)), count - 1}))
+
+
+def _equal(one: Sample, other: Sample) -> bool:
+    pairs = [(one.frames, other.frames), (one.flow, other.flow), (one.mask, other.mask)]
+    return all(x is y if x is None or y is None else np.array_equal(x, y) for x, y in pairs)
+
+
+def _given(x: Array | None) -> Array:
+    assert x is not None
+    return x

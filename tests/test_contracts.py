@@ -1,0 +1,127 @@
+"""The contracts find what is wrong with a plugin, say what to do about it, and cannot be talked out of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import Conv2d, Dataset, Field, Loss, Sample
+from engine.plugins import load_plugins
+from engine.testing import DatasetContract, LayerContract, LossContract, ModelContract, moving_sample
+
+HOST = load_plugins()
+WRONG = Path(__file__).parent / "plugins/wrong_plugins.py"
+
+
+@pytest.fixture(scope="module")
+def failures() -> dict[str, str]:
+    """Of one run of the wrong plugins' tests, on torch alone: what each failed test said, by ``class::test``."""
+    others = ",".join(plugin.name for plugin in HOST.plugins if "backend" in plugin.components and plugin.name != "engine_torch")
+    environment = {**os.environ, "ENGINE_DISABLE_PLUGINS": others, "COLUMNS": "600", "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEx", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull, str(WRONG)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    found = re.findall(r"^(FAILED|ERROR|XFAIL) .*?::(\w+::\S+) - (.*)$", done.stdout, re.M)
+    assert found, done.stdout + done.stderr
+    return {f"{status} {test}": said for status, test, said in found}
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ("NotANumber::test_value[torch]", "it is nan, not finite on oracle; look for a division"),
+        ("NotFlat::test_flat_frames[torch]", "its gradient is not finite on torch; look for a division"),
+        ("NoScalar::test_value[torch]", "it returns a tensor of shape (2, 3, 16, 24); reduce it to one number, as ops.mean(x) does"),
+        ("NoGradient::test_gradient[torch]", "its gradient is zero everywhere, so it teaches the network nothing"),
+        ("Greedy::test_reads_only_what_it_needs", "reads clip.tap('features', 0), which its needs() does not name; let needs() return"),
+        ("Wasteful::test_needs_only_what_it_reads", "needs() names encoder=['relu1_2'], which the loss never reads"),
+        ("Summed::test_batch_is_averaged", "average over the batch, the first axis"),
+        ("Weighted::test_weight_is_left_to_the_engine", "the engine multiplies by it, so leave self.weight alone"),
+        ("Undescribed::test_every_setting_is_described", "the setting 'size' of Undescribed has no description; write size: ... = Field("),
+        ("Forgiven::test_value[torch]", "not true: this one passes"),
+        ("Transposed::test_flow_leads_back", "dx and dy exchanged"),
+        ("Negated::test_flow_leads_back", "the flow negated; it leads from frame k back to frame k - 1"),
+        ("Shares::test_flow_leads_back", "it is in pixels, not in shares of the picture"),
+        ("Endless::test_ends_with_an_index_error", "dataset[3] is there though len() says 3; let it raise IndexError"),
+        ("Random::test_same_sample_by_index", "dataset[0] differs from one call to the next; seed what is random by the index"),
+        ("Narrow::test_samples_fit_the_contract", "samples of several sizes"),
+        ("Halved::test_shape", "shape((3, 8, 9),) says (3, 8, 9); apply() returns (3, 4, 4)"),
+        ("Blurred::test_weights", "initial() makes weight in float64; let it return float32"),
+        ("Blurred::test_window", "row 1 of its output changes with row 0 of input 0; by window() it reads 1 to 1"),
+        ("Shrinking::test_shapes", "pad with PadToMultiple and undo it with CropLike"),
+    ],
+)
+def test_a_fault_is_found_and_named(failures: dict[str, str], test: str, said: str) -> None:
+    assert said in failures[f"FAILED Test{test}"]
+
+
+def test_an_expected_failure_is_no_failure(failures: dict[str, str]) -> None:
+    assert failures["XFAIL TestForgiven::test_batch_is_averaged"] == "sums on purpose"
+
+
+def test_nothing_else_of_a_component_fails(failures: dict[str, str]) -> None:
+    """One fault is one message, so that an author is not led astray."""
+    for name in ("Wasteful", "Summed", "Weighted", "Undescribed", "Shares", "Endless", "Narrow"):
+        assert sum(test.startswith(f"FAILED Test{name}::") for test in failures) == 1, name
+
+
+class Dull(Dataset):
+    """One clip that nothing moves in, or of which nothing is seen to move."""
+
+    name = "dull"
+    motion: int = Field(default=0, description="Pixels a frame.")
+    contrast: float = Field(default=1.0, description="Zero is black.")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = moving_sample(motion=(self.motion, 0))
+        return Sample((sample.frames * self.contrast).astype(np.uint8), sample.flow, sample.mask)
+
+
+@pytest.mark.parametrize("settings", [{"motion": 0}, {"motion": 2, "contrast": 0}], ids=["still", "black"])
+def test_a_flow_that_cannot_be_told_from_a_wrong_one_is_not_judged(settings: dict[str, object], tmp_path: Path) -> None:
+    checked = type("Checked", (DatasetContract,), {"component": Dull, "settings": settings})()
+    with pytest.raises(pytest.skip.Exception, match="a right flow cannot be told from a wrong one"):
+        checked.test_flow_leads_back(tmp_path)
+
+
+def test_a_replaced_test_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"TestMine replaces test_gradient of LossContract.*expected_failures = \{'test_gradient': 'why'\}"):
+        type("TestMine", (LossContract,), {"component": HOST.get("loss", "content"), "test_gradient": lambda self: None})
+    easy = type("Easy", (), {"test_value": None})
+    with pytest.raises(TypeError, match="Easy replaces test_value of LossContract"):
+        type("TestMine", (easy, LossContract), {"component": HOST.get("loss", "content")})
+
+
+def test_an_expected_failure_of_no_test_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"names 'test_gradiant\[torch\]', and there is no such test"):
+        type("TestMine", (LossContract,), {"component": HOST.get("loss", "content"), "expected_failures": {"test_gradiant[torch]": "x"}})
+
+
+def test_a_component_of_another_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"component is .*Conv2d.*; it must be a class that derives from engine\.Loss"):
+        type("TestMine", (LossContract,), {"component": Conv2d})
+    assert issubclass(HOST.get("loss", "content"), Loss)
+
+
+class TestConvolution(LayerContract):
+    component = Conv2d
+    settings = {"out_channels": 4, "kernel": 3, "stride": 2, "padding": 1}
+    inputs = [(3, 8, 11)]
+
+
+class TestReconet(ModelContract):
+    component = HOST.model_class("reconet")
+    settings = {"width": 4, "residual_blocks": 1}
+
+
+class TestMovingLayers(DatasetContract):
+    component = HOST.get("dataset", "moving_layers")
+    settings = {"width": 40, "height": 32, "frames": 3, "layers": 2, "motion": 4, "illumination": 0, "noise": 0}

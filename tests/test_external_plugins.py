@@ -1,0 +1,122 @@
+"""Strangers' plugins, each a distribution of its own: installed, used together, removed; in this order."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from external_site import EXTERNAL, ExternalSite, make_external_site
+from installed import TRAINING
+
+from engine import Picture, estimate_flow, read_picture, write_picture
+from engine.testing import moving_sample
+
+ROOT = Path(__file__).parents[1]
+BRINGS = {
+    "clip_info_command": ("styleengine-clip-info", {}),
+    "flicker_metric": ("styleengine-flicker-metric", {}),
+    "flo_frames": ("styleengine-flo-frames", {"dataset": ["flo_frames"]}),
+    "moments_loss": ("styleengine-moments-loss", {"loss": ["channel_moments"]}),
+    "unet_model": ("styleengine-unet-model", {"model": ["separable_unet"]}),
+}
+RECIPE = """
+format: 1
+name: stranger
+model: {name: separable_unet, width: 4}
+encoder: {name: vgg16}
+style: {image: dots.png, size: 32}
+losses:
+  - {name: channel_moments, layers: [relu1_2, relu2_2], weight: 10}
+  - {name: content, layer: relu2_2, weight: 1}
+  - {name: feature_temporal, weight: 1}
+  - {name: output_temporal, weight: 10}
+dataset: {name: flo_frames, path: frames}
+steps: 3
+preview: {every: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def external(tmp_path_factory: pytest.TempPathFactory) -> ExternalSite:
+    """The five of them, installed; and the recipe that uses three of them beside what it names."""
+    made = make_external_site(tmp_path_factory.mktemp("external"))
+    made.install(*EXTERNAL)
+    frames = made.folder / "frames"
+    frames.mkdir()
+    for k, frame in enumerate(moving_sample(frames=4, name="a stranger's clip").frames, 1):
+        write_picture(frames / f"frame_{k:04d}.png", Picture(np.ascontiguousarray(np.kron(frame, np.ones((2, 2, 1), np.uint8)))))
+    for k in range(2, 5):
+        now, before = (read_picture(frames / f"frame_{n:04d}.png").rgb for n in (k, k - 1))
+        for name, flow in (
+            (f"flow_{k:04d}_to_{k - 1:04d}", estimate_flow(now, before)),
+            (f"flow_{k - 1:04d}_to_{k:04d}", estimate_flow(before, now)),
+        ):
+            sides = np.array([flow.shape[2], flow.shape[1]], "<i4").tobytes()
+            (frames / f"{name}.flo").write_bytes(b"PIEH" + sides + flow.transpose(1, 2, 0).astype("<f4").tobytes())
+    write_picture(made.folder / "dots.png", Picture(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)))
+    (made.folder / "stranger.yaml").write_text(RECIPE)
+    return made
+
+
+def test_the_engine_lists_them(external: ExternalSite) -> None:
+    done = external.engine("plugins", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {record["name"]: record for record in json.loads(done.stdout)["plugins"]}
+    for name, (distribution, components) in BRINGS.items():
+        record = found[name]
+        assert (record["distribution"], record["version"], record["status"]) == (distribution, "0.1.0", "loaded"), record
+        assert {kind: list(names) for kind, names in record["components"].items() if names} == components
+
+
+@pytest.mark.usefixtures("encoder_weights")
+@pytest.mark.parametrize("name", [name for name in TRAINING if name == "torch"])
+def test_a_style_of_three_strangers(external: ExternalSite, name: str) -> None:
+    """Loss, dataset and model of three plugins train together, a fourth measures, and what they trained is painted with."""
+    run = external.folder / f"run_{name}"
+    done = external.engine("train", "stranger.yaml", "--backend", name, "--device", "cpu", "--run-dir", run)
+    assert done.returncode == 0, done.stderr
+    with (run / "flicker.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [0, 2, 3]
+    assert all(0 < float(row["warp_error"]) < 1 for row in rows)
+    painted = external.folder / f"{name}.png"
+    done = external.engine("infer", "frames/frame_0001.png", "--style", run, "--backend", name, "--device", "cpu", "-o", painted)
+    assert done.returncode == 0, done.stderr
+    assert read_picture(painted).rgb.shape == read_picture(external.folder / "frames/frame_0001.png").rgb.shape
+
+
+def test_the_command_counts_frames(external: ExternalSite) -> None:
+    done = external.engine("clip-info", ROOT / "recipes/sample.mp4", "--json")
+    assert done.returncode == 0, done.stderr
+    from engine import VideoReader
+
+    with VideoReader(ROOT / "recipes/sample.mp4") as clip:
+        frame = [found.image.shape for found in clip.frames()]
+        rate = float(clip.info.rate)
+    assert json.loads(done.stdout) == {"frames": len(frame), "width": frame[0][1], "height": frame[0][0], "fps": rate}
+    done = external.engine("clip-info", external.folder / "dots.txt")
+    assert done.returncode == 2
+    assert "dots.txt" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_removed_again_their_names_are_unknown(external: ExternalSite) -> None:
+    """Whoever paints a style whose layer is gone is told which, and to install what it came from."""
+    external.pip("uninstall", "--yes", *(distribution for distribution, _ in BRINGS.values()))
+    done = external.engine("recipes", "check", "stranger.yaml")
+    assert done.returncode == 2
+    for name in ("separable_unet", "channel_moments", "flo_frames"):
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    done = external.engine("clip-info", "x.mp4")
+    assert done.returncode == 2
+    assert "clip-info" in done.stderr
+    for run in external.folder.glob("run_*"):
+        done = external.engine("infer", "frames/frame_0001.png", "--style", run, "-o", "gone.png")
+        assert done.returncode == 2
+        assert "no layer is called 'separable_conv2d'" in done.stderr
+        assert "Install the plugin that it comes from." in done.stderr
+        assert not (external.folder / "gone.png").exists()
