@@ -127,7 +127,7 @@ def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, bool, pluggy.Plu
             manager.hook.engine_register_commands(app=own)
             if taken := sorted(_command_names(own) & _command_names(app)):
                 raise EngineError(f"there is a command {taken[0]!r} already")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failures[owner] = f"could not add its commands: {describe(error)}"
             continue
         if first_party:
@@ -151,7 +151,6 @@ def _take_over(app: typer.Typer, own: typer.Typer) -> None:
 
 
 def _command_names(app: typer.Typer) -> set[str]:
-    from typer.main import get_command_name
+    from typer.main import get_group
 
-    named = {info.name or get_command_name(info.callback.__name__) for info in app.registered_commands if info.callback}
-    return named | {str(group.name or (group.typer_instance and group.typer_instance.info.name)) for group in app.registered_groups}
+    return set(get_group(app).commands)  # as they come out: those of a group without a name stand beside the others

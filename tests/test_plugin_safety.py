@@ -23,6 +23,14 @@ from engine import hookimpl
 def engine_register_commands(app: typer.Typer) -> None:
     app.command("{name}")(lambda: print("a stranger's"))
 """
+COMMANDS_EXIT = """
+import typer
+from engine import hookimpl
+
+@hookimpl
+def engine_register_commands(app: typer.Typer) -> None:
+    raise SystemExit(3)
+"""
 NAN = """
 from engine import Clip, Field, Loss, Needs, Ops, Prepared, Tensor, hookimpl
 
@@ -122,6 +130,28 @@ def test_a_command_of_the_engine_is_not_taken_over(site: Site, command: str, cap
     assert named.count(command) == 1
     assert run("plugins") == 0
     assert f"aaa  aaa 1.2  loaded\n    {said}\n" in capsys.readouterr().out
+
+
+def test_nor_by_a_group_without_a_name(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    code = COMMAND.format(name="train").replace("app.command(", "inner = typer.Typer()\n    app.add_typer(inner)\n    inner.command(")
+    assert "add_typer" in code
+    site.install("aaa", code)
+    make_app(warn=True)
+    assert "the plugin aaa could not add its commands: there is a command 'train' already" in capsys.readouterr().err
+
+
+def test_a_plugin_that_exits_when_asked_for_commands_ends_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.install("quits", COMMANDS_EXIT)
+    assert run("plugins") == 0
+    assert "could not add its commands: SystemExit: 3" in capsys.readouterr().out
+
+
+def test_no_plugins_holds_for_the_check_in_its_own_process(site: Site, tmp_path: Path) -> None:
+    site.install("nosy", f"open({str(tmp_path / 'seen')!r}, 'w')")
+    environment = {**os.environ, "PYTHONPATH": str(site.folder)}
+    command = [Path(sys.executable).with_name("engine"), "--no-plugins", "plugins", "check", "loss", "total_variation"]
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    assert not (tmp_path / "seen").exists()
 
 
 def test_two_strangers_with_one_command_neither_gets_it(site: Site) -> None:

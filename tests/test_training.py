@@ -297,7 +297,6 @@ def test_more_steps_go_on_where_the_learning_rate_is_constant_and_the_folder_has
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("dataset.frames=1", "a clip has 1 frame"),
         ("dataset.width=4", "4x20"),
         ("dataset.width=26", r"clips of 26x20 would be padded in training.*sides divisible by 4"),
         ("backend.device=ascend", "no Ascend device"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from functools import cache
@@ -125,13 +126,14 @@ class SharedMemory:
     """Of sessions that run one after another, only the latest keeps memory for activations: a network in parts has many."""
 
     def __init__(self) -> None:
-        self._latest: Session | None = None
+        self._latest: weakref.ref[Session] | None = None  # whoever paints keeps it, not we
 
     def wake(self, session: Session) -> None:
         """``session`` runs next."""
-        if self._latest is not None and self._latest is not session:
-            self._latest.release()
-        self._latest = session
+        latest = self._latest() if self._latest else None
+        if latest is not None and latest is not session:
+            latest.release()
+        self._latest = weakref.ref(session)
 
 
 def _start(request: Any, inputs: Sequence[Array]) -> None:

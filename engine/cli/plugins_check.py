@@ -49,9 +49,10 @@ def _check(
         remedy = "Install it: python -m pip install 'styleengine[testing]'"
         raise EngineError("engine plugins check needs pytest, which is not installed", remedy=remedy)
     settings = _settings(set_ or [])
-    _try(host_of(context, plugin), kind, name, settings)
+    host = host_of(context, plugin)
+    _try(host, kind, name, settings)
     records = []
-    for record in _run(kind, name, settings, plugin or []):
+    for record in _run(kind, name, settings, plugin or [], host.first_party_only):
         records.append(record)
         if not as_json:
             print(_line(record), flush=True)
@@ -91,12 +92,13 @@ def _try(host: PluginHost, kind: str, name: str, settings: dict[str, Any]) -> No
     host.make(kind, name, settings, Path.cwd())
 
 
-def _run(kind: str, name: str, settings: dict[str, Any], files: list[Path]) -> Iterator[dict[str, str]]:
+def _run(kind: str, name: str, settings: dict[str, Any], files: list[Path], first_party_only: bool) -> Iterator[dict[str, str]]:
     """What a child process finds, test by test; a :class:`RunError` with its last words where it does not come to the end."""
+    from engine.admission import ALLOW
     from engine.errors import RunError
 
     asked = {"kind": kind, "name": name, "settings": settings, "files": [str(file.resolve()) for file in files]}
-    environment = {**os.environ, "ENGINE_CHECK": json.dumps(asked)}
+    environment = {**os.environ, "ENGINE_CHECK": json.dumps(asked)} | ({ALLOW: ""} if first_party_only else {})
     command = [sys.executable, "-P", "-m", "engine.testing"]  # -P: the folder that it starts in holds no modules of ours
     others: deque[str] = deque(maxlen=12)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:

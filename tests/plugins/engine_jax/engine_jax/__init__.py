@@ -5,6 +5,8 @@ from __future__ import annotations
 from engine import Backend, hookimpl
 from engine_jax.backend import JaxBackend
 
+ENGINE_API = "1"
+
 
 @hookimpl
 def engine_register_backends() -> list[type[Backend]]:

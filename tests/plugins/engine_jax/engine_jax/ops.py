@@ -23,7 +23,8 @@ class JaxOps:
 
     def asarray(self, x: Array | float, dtype: DType = "float32") -> jax.Array:
         array = np.array(x, dtype=jnp.dtype(dtype), order="C")  # a copy: on a CPU, JAX may share NumPy's memory
-        return jax.device_put(array, self.device)
+        placed: jax.Array = jax.device_put(array, self.device)
+        return placed
 
     def to_numpy(self, x: jax.Array) -> Array:
         return np.array(self.cast(x, "float32") if x.dtype in (jnp.bfloat16, jnp.float16) else x, order="C")
@@ -104,12 +105,12 @@ class JaxOps:
     def max_pool2d(self, x: jax.Array, kernel: int, stride: int) -> jax.Array:
         # A chain of maxima: the gradient of XLA's reduce_window takes many times as long on a CPU.
         height, width = ((size - kernel) // stride + 1 for size in x.shape[2:])
-        largest = None
+        largest = x[:, :, : stride * (height - 1) + 1 : stride, : stride * (width - 1) + 1 : stride]
         for i in range(kernel):
             for j in range(kernel):
                 pixel = x[:, :, i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
                 # The first of equals, as frameworks do, and NaN wherever there is one.
-                largest = pixel if largest is None else jnp.where((pixel > largest) | jnp.isnan(pixel), pixel, largest)
+                largest = jnp.where((pixel > largest) | jnp.isnan(pixel), pixel, largest)
         return largest
 
     def pad(self, x: jax.Array, sides: tuple[int, int, int, int], mode: PadMode = "constant") -> jax.Array:
@@ -127,7 +128,8 @@ class JaxOps:
         if mode == "nearest":
             rows, columns = (np.arange(new) * old // new for old, new in zip(x.shape[2:], size, strict=True))
             return x[:, :, rows][:, :, :, columns]
-        return jax.image.resize(x, (*x.shape[:2], *size), "bilinear", antialias=False)
+        resized: jax.Array = jax.image.resize(x, (*x.shape[:2], *size), "bilinear", antialias=False)
+        return resized
 
     def upsample(self, x: jax.Array, factor: int, mode: UpsampleMode) -> jax.Array:
         n, c, h, w = x.shape

@@ -44,4 +44,5 @@ class JaxPainter:
         network = self._network
         image = from_uint8(self._ops, frames, network.low, network.high, self._precision)
         outputs = network.apply(self._ops, weights, {self._input: image})
-        return to_uint8(self._ops, outputs[network.outputs[0]], network.low, network.high)
+        painted: jax.Array = to_uint8(self._ops, outputs[network.outputs[0]], network.low, network.high)
+        return painted

@@ -53,7 +53,7 @@ class JaxTrainer:
         moments = {f"adam.m.{name}": x for name, x in self._learned.m.items()} | {
             f"adam.v.{name}": x for name, x in self._learned.v.items()
         }
-        numbers = {"step": np.array(self._steps, np.int64), "loss_scale": np.array([1.0, 0], np.float32)}
+        numbers: dict[str, Array] = {"step": np.array(self._steps, np.int64), "loss_scale": np.array([1.0, 0], np.float32)}
         return self._arrays(moments) | numbers
 
     def restore(self, weights: Mapping[str, Array], state: Mapping[str, Array]) -> None:
