@@ -131,6 +131,8 @@ _NAMES = {
 """The names above by their files: once for type checkers, once for Python."""
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
+__all__ = list(_HOME)  # not to be read where it stands, since names are found on demand
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:

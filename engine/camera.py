@@ -16,8 +16,8 @@ from engine.errors import EngineError
 from engine.interrupts import stop_between_steps
 from engine.masks import Mask
 from engine.ops import Array
-from engine.painting import check_size, paint_stream
-from engine.recording import Recorder
+from engine.painting import SMALLEST, check_size, paint_stream
+from engine.recording import Recorder, Recording
 from engine.screen import Window, caption
 from engine.sizes import resize
 from engine.style import Style, load_style
@@ -62,12 +62,11 @@ class Gallery:
         del self._files[self._place]
         self._place %= max(len(self._files), 1)
 
-    def painted(self, image: Array) -> Array:
-        """uint8 RGB (h, w, 3) in the style that is shown; an :class:`EngineError` where it cannot be."""
+    def painter(self, height: int, width: int) -> Painter:
+        """What paints pictures of that size in the style that is shown; an :class:`EngineError` where the style does not."""
         style, painter = self._ready(self._files[self._place][1])
-        check_size(style.network, *image.shape[:2])
-        (painting,) = paint_stream(painter, [image], 1)
-        return painting
+        check_size(style.network, height, width)
+        return painter
 
     def _make(self, path: Path) -> tuple[Style, Painter]:
         style = load_style(path)
@@ -122,6 +121,8 @@ class Camera:
             finally:
                 self._stop_recording()
         self.seen = newest.seen
+        if newest.hangs:
+            self.say("the camera does not answer any more; it was left to itself")
 
     def _mask(self) -> Array | None:
         if self.controls.mask is None:
@@ -144,19 +145,26 @@ class Camera:
         self.frames += 1
         self._painted_at.append(self.clock())
         if self.recorder.on:
+            there = len(self.recorder.done)
             self.recorder.add(painted, shot.seconds)
+            for done in self.recorder.done[there:]:
+                self._tell(done)
+                self.say(f"the picture is {width}x{height} now, so the recording goes on in another file")
         self._show(painted, f"{self.gallery.name}   {self._rate():.1f} frames/s")
 
     def _painting(self, source: Array) -> Array:
+        height, width = source.shape[:2]
         while True:
             try:
-                painting = self.gallery.painted(source)
+                painter = self.gallery.painter(height, width)
             except EngineError as error:
-                if len(self.gallery) == 1:
+                # What no style can paint is no reason to drop one.
+                if len(self.gallery) == 1 or min(height, width) < SMALLEST:
                     raise
                 self.say(f"{self.gallery.name} cannot be used: {error}")
                 self.gallery.drop()
             else:
+                (painting,) = paint_stream(painter, [source], 1)
                 if self._style != self.gallery.name:
                     self._painted_at.clear()  # what the change took says nothing of the rate
                     self._style = self.gallery.name
@@ -191,4 +199,7 @@ class Camera:
 
     def _stop_recording(self) -> None:
         if (done := self.recorder.stop()) is not None:
-            self.say(f"{done.path}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s")
+            self._tell(done)
+
+    def _tell(self, done: Recording) -> None:
+        self.say(f"{done.path}: {done.frames} frames, {done.width}x{done.height}, {done.seconds:.1f} s")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import Protocol
 
 from engine.errors import EngineError, RunError
@@ -15,6 +15,8 @@ from engine.ops import Array
 
 USUAL_RATE = 30.0
 """Frames a second, where a source does not say."""
+GRACE = 5.0
+"""Seconds after which a camera that does not answer is left alone."""
 
 
 class Source(Protocol):
@@ -61,12 +63,15 @@ class Capture:
         self.rate = rate if 1 <= rate <= 1000 else USUAL_RATE
         self._first: Array | None = first
         self._given, self._begun = 0, 0.0
+        self._reading = Lock()
 
     def __enter__(self) -> Capture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._device.release()
+        # What hangs in a read is not closed under its hands: that may hang or crash too, and the process ends soon.
+        if self._reading.acquire(blocking=False):
+            self._device.release()
 
     def read(self) -> Array | None:
         """See :class:`Source`."""
@@ -74,7 +79,8 @@ class Capture:
 
         picture, self._first = self._first, None
         if picture is None:
-            there, picture = self._device.read()
+            with self._reading:
+                there, picture = self._device.read()
             if not there or picture is None:
                 if self._file:
                     return None
@@ -95,14 +101,22 @@ class Capture:
 
 
 class Newest:
-    """Reads a source in a thread and keeps only the picture that came last; use it as a context, inside the source's own."""
+    """Reads a source in a thread and keeps only the picture that came last; use it as a context, inside the source's own.
 
-    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        source: Where pictures come from.
+        clock: Now, in seconds.
+        grace: Seconds that leaving waits for a read that is under way; after that the thread is left to itself.
+    """
+
+    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic, grace: float = GRACE) -> None:
         self.seen = 0
         """Pictures so far."""
         self.ended = False
         """There will be no other picture."""
-        self._source, self._clock = source, clock
+        self.hangs = False
+        """The source did not come back from its last read."""
+        self._source, self._clock, self._grace = source, clock, grace
         self._shot: Shot | None = None
         self._error: BaseException | None = None
         self._news, self._stopped = Condition(), False
@@ -114,7 +128,8 @@ class Newest:
 
     def __exit__(self, *_: object) -> None:
         self._stopped = True
-        self._thread.join()  # what it reads from may go after that
+        self._thread.join(self._grace)  # what it reads from may go after that
+        self.hangs = self._thread.is_alive()
 
     def take(self, seconds: float) -> Shot | None:
         """A picture that was not taken before, waited for so long; an error of the source is raised here."""

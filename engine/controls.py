@@ -48,6 +48,11 @@ class Controls:
         """Whether the output is made of the painting and the source, not of the painting alone."""
         return self.strength != 1 or self.preserve_color or self.mask is not None or self.smooth != 0
 
+    @property
+    def follows_motion(self) -> bool:
+        """Whether paintings are smoothed; those of which nothing will show are not."""
+        return self.smooth != 0 and self.strength != 0
+
     def to_json(self) -> dict[str, Any]:
         """What ``--json`` says of them."""
         size, mask = (None if x is None else str(x) for x in (self.size, self.mask))
@@ -186,7 +191,7 @@ def retouched(
         masks: uint8 (h, w), one for each frame.
     """
     waiting: deque[tuple[Array, Array | None, Motion | None]] = deque()  # appended where ``paint`` reads, a thread perhaps
-    tracker = MotionTracker() if controls.smooth else None
+    tracker = MotionTracker() if controls.follows_motion else None
     smoother = Smoother(controls.smooth)
 
     def sources() -> Iterator[Array]:

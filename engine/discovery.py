@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import sys
@@ -34,6 +35,33 @@ class Discovered:
         """Import it; whatever its code raises comes out."""
         return _load_file(self.source) if isinstance(self.source, Path) else self.source.load()
 
+    def stated_api(self) -> object:
+        """What its module, or its package, states as ``ENGINE_API``, read without running it; None where that says nothing."""
+        return next((stated for file in self._files() if (stated := _constant(file, "ENGINE_API")) is not None), None)
+
+    def _files(self) -> list[Path]:
+        if isinstance(self.source, Path):
+            return [self.source]
+        package, *inside = self.source.module.split(".")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.origin:
+            return []
+        place = Path(spec.origin).parent.joinpath(*inside)
+        return [*([place.with_suffix(".py"), place / "__init__.py"] if inside else []), Path(spec.origin)]
+
+
+def _constant(file: Path, name: str) -> object:
+    """What a module's text says that a name is; None where it does not, or not as a constant."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, ValueError, SyntaxError):
+        return None
+    for node in body:
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []
+        if name in names and isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            return node.value.value
+    return None
+
 
 def discover(files: Sequence[Path] = ()) -> list[Discovered]:
     """Installed plugins and the files given, sorted by name; an :class:`EngineError` for a file that is not there."""
@@ -41,7 +69,7 @@ def discover(files: Sequence[Path] = ()) -> list[Discovered]:
         Discovered(point.name, point.dist.name if point.dist else "unknown", point.dist.version if point.dist else "", point)
         for point in entry_points(group=GROUP)
     ]
-    for path in files:
+    for path in {path.resolve(): path for path in reversed(files)}.values():  # a file that is named twice is one
         if not path.is_file() or path.suffix != ".py":
             problem = "a plugin file ends in .py" if path.is_file() else "there is no such plugin file"
             raise EngineError(problem, where=str(path))

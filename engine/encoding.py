@@ -12,6 +12,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from engine.chroma import Siting
 from engine.errors import EngineError
 from engine.video import CONTAINERS, VideoInfo
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
 _GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets stand in the container, as all of ours want them
+
+
+HIGHEST_RATE = Fraction(240)
+"""Frames a second that SVT-AV1 takes. By the rate encoders plan, no more: every frame has its time."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class Codec:
     options: Mapping[str, str]
     odd: str = "yuv444p"
     """The pixels of a picture with an odd side; empty where the encoder takes none."""
+    siting: Siting = "center"
+    """Where FFmpeg's decoder takes colour samples to be: the standards of MPEG mean the left unless a stream says otherwise."""
+    shapes: bool = True
+    """What is encoded says which shape its pixels have; of others it is the container's to say."""
     repeats: bool = True
     """The same frames always give the same bytes."""
 
@@ -45,12 +54,14 @@ CODECS = {
     codec.name: codec
     for codec in (
         # MB-tree decides by memory that x264 never wrote (seen by filling what malloc gives): the same frames gave other bytes each time.
-        Codec("h264", "libx264", "h264", 18, 51, {"preset": "medium", "mbtree": "0"}),
+        Codec("h264", "libx264", "h264", 18, 51, {"preset": "medium", "mbtree": "0"}, siting="left"),
         # x265 gave other bytes for the same frames in one of six runs, with a single thread too.
-        Codec("h265", "libx265", "hevc", 20, 51, {"preset": "medium", "x265-params": "log-level=error"}, repeats=False),
+        Codec("h265", "libx265", "hevc", 20, 51, {"preset": "medium", "x265-params": "log-level=error"}, siting="left", repeats=False),
         # cpu-used 4 encodes some three times as fast as the default 1; a bit rate of 0 leaves the rate to the crf.
-        Codec("vp9", "libvpx-vp9", "vp9", 30, 63, {"b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"}, odd="yuv420p"),
-        Codec("av1", "libsvtav1", "av1", 30, 63, {"preset": "8"}, odd=""),
+        Codec(
+            "vp9", "libvpx-vp9", "vp9", 30, 63, {"b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"}, odd="yuv420p", shapes=False
+        ),
+        Codec("av1", "libsvtav1", "av1", 30, 63, {"preset": "8"}, odd="", shapes=False),
     )
 }
 
@@ -114,7 +125,7 @@ class Encoder:
 
         context = VideoCodecContext.create(self.codec.encoder, "w")
         assert isinstance(context, VideoCodecContext)
-        context.framerate, context.options = info.rate, self.options
+        context.framerate, context.options = min(info.rate, HIGHEST_RATE), self.options
         context.flags |= _GLOBAL_HEADER
         self.configure(context, info)
         with scheduling_kept():

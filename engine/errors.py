@@ -59,5 +59,9 @@ class RunError(EngineError):
     exit_code: ClassVar[int] = 1
 
 
+class LossFailed(RunError):
+    """A loss raised, or returned what is no number; whoever asked for its value, a plugin for instance, is not at fault."""
+
+
 def _rebuild(kind: type[EngineError], problem: str, where: str, allowed: str, remedy: str) -> EngineError:
     return kind(problem, where=where, allowed=allowed, remedy=remedy)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.admission import DISABLE
 from engine.ckpt import write_ckpt
 from engine.contracts.backend import Backend
 from engine.contracts.model import Layout, Model, PublishedStyle
@@ -88,10 +89,17 @@ def export_formats(host: PluginHost) -> tuple[str, ...]:
 
 def find_published(name: str, host: PluginHost) -> PublishedStyle:
     """The style that somebody publishes under this name for one of the models here; an :class:`EngineError` lists which there are."""
-    known = {style.name: style for cls in _models(host) for style in cls.published_styles()}
+    known: dict[str, list[tuple[type[Model], PublishedStyle]]] = {}
+    for cls in _models(host):  # the engine's own come first, and nobody takes a name of theirs
+        for style in cls.published_styles():
+            known.setdefault(style.name, []).append((cls, style))
     if name not in known:
         raise EngineError(unknown("published style", name, known))
-    return known[name]
+    (cls, style), *others = known[name]
+    if others and not host.owner("model", cls.name).first_party:
+        who = " and ".join(host.owner("model", model.name).owner for model, _ in known[name])
+        raise EngineError(f"{who} each publish a style called {name!r}", remedy=f"Name one of these plugins in {DISABLE}.")
+    return style
 
 
 def pull_style(published: PublishedStyle, host: PluginHost, *, report: Callable[[str], None] = tell) -> Style:
@@ -196,4 +204,5 @@ def _backends(host: PluginHost) -> list[type[Backend]]:
 
 
 def _models(host: PluginHost) -> list[type[Model]]:
-    return [host.model_class(name) for name in host.names("model")]
+    names = sorted(host.names("model"), key=lambda name: not host.owner("model", name).first_party)
+    return [host.model_class(name) for name in names]

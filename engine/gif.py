@@ -29,12 +29,13 @@ class GifReader(VideoReader):
     """A GIF's frames; FFmpeg paints white what they leave transparent, and shows 10 hundredths of a second where less than 2 are given."""
 
     def __init__(self, path: Path) -> None:
-        self._transparent = _begins_transparent(path)
+        white = _begins_transparent(path)
         super().__init__(path)
+        self._white, self._transparent = white, False
 
     def notes(self) -> tuple[str, ...]:
         """What is not as it should be in the file; complete after the last frame."""
-        return (*super().notes(), *(("its transparent parts were painted as white",) if self._transparent else ()))
+        return (*super().notes(), *(("its transparent parts were painted as white",) if self._white else ()))
 
 
 def _begins_transparent(path: Path) -> bool:

@@ -221,7 +221,7 @@ class Studio:
                 ) as writer,
             ):
                 done = writer.done if isinstance(writer, VideoWriter) else 0
-                skipped = 0 if self.controls.smooth else done  # a smoothed frame stands on all before it, back to the last cut
+                skipped = 0 if self.controls.follows_motion else done  # a smoothed frame stands on all before it, back to the last cut
                 frames = stages.each("decode", images(reader, masks, skipped))
                 stream = stages.each("paint", self._painted(painters, frames, masks, self.batch, stages))
                 write = stages.calling("encode", writer.write)

@@ -154,8 +154,9 @@ def _job(source: Path, target: Path, choose: bool) -> Job:
     if source.suffix.lower() in images.SUFFIXES:
         return Job(source, target, "video" if _is_pattern(source) else "picture")
     if choose and target.suffix.lower() not in VIDEOS:
-        note = f"written as .mp4, since videos are not written as {target.suffix or 'a file without suffix'}"
-        return Job(source, target.with_suffix(".mp4"), "video", (note,))
+        note = f"written as .mp4, since videos are not written as {source.suffix or 'a file without suffix'}"
+        # Of a source without a suffix, the style's name looks like one.
+        return Job(source, target.with_suffix(".mp4") if source.suffix else target.with_name(f"{target.name}.mp4"), "video", (note,))
     return Job(source, target, "video")
 
 
@@ -166,6 +167,10 @@ def _piped(output: str | None, folder: bool, stdin: PipeReader) -> Job:
     if not start:
         raise EngineError("standard input is empty", where="-")
     kind: Literal["picture", "video"] = "video" if start == y4m.MAGIC else "picture"
+    if kind == "picture" and not folder and Path(output).suffix.lower() in VIDEOS:
+        problem = f"a picture or video is piped in that is no y4m, and {output} takes y4m video only"
+        remedy = "Send videos as y4m: `ffmpeg -i FILE -f yuv4mpegpipe - | engine infer - -o OUTPUT`; write a picture as .png."
+        raise EngineError(problem, where="-", remedy=remedy)
     name = "stdin.mp4" if kind == "video" else "stdin.png"
     return Job(STREAM, Path(output) / name if folder else Path(output), kind, stdin=stdin)
 

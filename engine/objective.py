@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from engine.asked_clip import AskedClip
 from engine.chained_flow import chain_flow
 from engine.contracts.backend import TrainingPlan
 from engine.contracts.dataset import Batch
 from engine.contracts.loss import Loss, Needs, Prepared
-from engine.errors import EngineError
+from engine.errors import EngineError, LossFailed
 from engine.layers import Weights
 from engine.network import NativeLayers, Network
 from engine.ops import Array, DType, Ops, Tensor
 from engine.pixels import from_uint8
+from engine.registration import describe
 
 
 def union(losses: Mapping[str, Loss]) -> Needs:
@@ -73,14 +77,31 @@ class Objective:
         features = self._encode(style, self.needs.encoder, "float32")
         # The style is read once, in full precision; from here on the frozen weights stay as the steps want them.
         self._encoder_weights = {name: ops.cast(x, precision) for name, x in self._encoder_weights.items()}
-        self.prepared: dict[str, Prepared] = {label: loss.prepare(ops, features) for label, loss in plan.losses.items()}
+        self.prepared: dict[str, Prepared] = {}
+        for label, loss in plan.losses.items():
+            own = {layer: features[layer] for layer in loss.needs().encoder}
+            with _named(label, loss):
+                self.prepared[label] = loss.prepare(ops, own)
 
     def __call__(self, weights: Weights, tensors: BatchTensors) -> tuple[Tensor, dict[str, Tensor]]:
         """The total, a float32 scalar, and the raw losses by label."""
         clip = PlanClip(self, weights, tensors)
-        raw = {label: loss(self.ops, clip, self.prepared[label]) for label, loss in self.plan.losses.items()}
+        raw = {label: self._value(label, loss, clip) for label, loss in self.plan.losses.items()}
         total = sum((raw[label] * loss.weight for label, loss in self.plan.losses.items()), start=self.ops.asarray(0.0))
         return total, raw
+
+    def _value(self, label: str, loss: Loss, clip: PlanClip) -> Tensor:
+        """What a loss gives for a clip, once it is a number; else a :class:`LossFailed` that names the loss and its line."""
+        with _named(label, loss):
+            value = loss(self.ops, AskedClip(clip, label, loss.needs()), self.prepared[label])
+            try:
+                shape = self.ops.shape(value)  # where MindSpore first says that something did not fit
+            except (AttributeError, TypeError, ValueError):  # no tensor; each framework says so in its way
+                shape = None
+        if shape != ():
+            found = repr(value) if shape is None else f"a tensor of shape {shape}"
+            raise LossFailed(f"the loss {label} returns {found}", allowed="a tensor of shape (), made by ops", remedy=_remedy(loss))
+        return value
 
     def paint(self, weights: Weights, x: Tensor) -> dict[str, Tensor]:
         """The network's output under ``output`` and the taps that losses need; float32."""
@@ -114,19 +135,32 @@ class Objective:
             raise EngineError(f"the model paints in [{network.low}, {network.high}], the encoder reads [{encoder.low}, {encoder.high}]")
 
 
+@contextmanager
+def _named(label: str, loss: Loss) -> Iterator[None]:
+    """What a loss raises, as a :class:`LossFailed` that names it and its line."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        file = getattr(sys.modules.get(type(loss).__module__), "__file__", None)
+        raise LossFailed(f"the loss {label} failed: {describe(error, file)}", remedy=_remedy(loss)) from error
+
+
+def _remedy(loss: Loss) -> str:
+    return f"`engine plugins check loss {loss.name}` tries what every loss must do."
+
+
 class PlanClip:
     """The :class:`engine.Clip` that a training step hands to the losses."""
 
     def __init__(self, objective: Objective, weights: Weights, tensors: BatchTensors) -> None:
-        ops, plan, needs = objective.ops, objective.plan, objective.needs
+        ops, plan = objective.ops, objective.plan
         self._objective, self._weights, self._tensors = objective, weights, tensors
         self._frames = from_uint8(ops, tensors.frames, plan.network.low, plan.network.high)
         self._chained: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._painted = objective.paint(weights, self._frames)
-        self._encoded = {
-            "output": objective.encode(self._painted["output"], needs.encoder),
-            "frame": {k: ops.stop_gradient(x) for k, x in objective.encode(self._frames, needs.frame_encoder).items()},
-        }
+        self._encoded: dict[str, dict[str, Tensor]] = {}
 
     @property
     def times(self) -> tuple[int, ...]:
@@ -142,6 +176,8 @@ class PlanClip:
         return self._at(self._painted[name], t)
 
     def encoded(self, what: Literal["output", "frame"], layer: str, t: int) -> Tensor:
+        if what not in self._encoded:  # when first read: a loss may encode other images only
+            self._encoded[what] = self._encode(what)
         return self._at(self._encoded[what][layer], t)
 
     def flow(self, t: int, to: int, size: tuple[int, int] | None = None) -> Tensor:
@@ -162,6 +198,13 @@ class PlanClip:
     def encode(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         return self._objective.encode(x, layers)
 
+    def _encode(self, what: Literal["output", "frame"]) -> dict[str, Tensor]:
+        """All layers that losses need of it, for all frames at once."""
+        objective, needs = self._objective, self._objective.needs
+        if what == "output":
+            return objective.encode(self._painted["output"], needs.encoder)
+        return {k: objective.ops.stop_gradient(x) for k, x in objective.encode(self._frames, needs.frame_encoder).items()}
+
     def _at(self, x: Tensor, t: int) -> Tensor:
         count = self._tensors.times
         if not -count < t <= 0:
@@ -174,7 +217,7 @@ class PlanClip:
         """Flow and mask between two frames."""
         flow, mask, count = self._tensors.flow, self._tensors.mask, self._tensors.times
         if flow is None or mask is None:
-            raise EngineError("a loss reads flow or mask that it did not ask for in needs(), or that the dataset has not")
+            raise EngineError("a loss reads flow or mask, and the dataset has none")
         if not -count < to < t <= 0:
             raise EngineError(f"a loss asks for the flow from frame {t} to {to}", allowed=f"to an older frame, both from {1 - count} to 0")
         if (t, to) not in self._chained:

@@ -21,8 +21,8 @@ from engine.contracts.dataset import Dataset
 from engine.contracts.loss import Loss
 from engine.contracts.model import Model
 from engine.discovery import Discovered, discover
-from engine.errors import EngineError, RunError
-from engine.faults import explain, unknown
+from engine.errors import EngineError, LossFailed, RunError
+from engine.faults import did_you_mean, explain, unknown
 from engine.registration import REGISTER, add_commands, check_api, describe, hooks_of, register
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class PluginHost:
         if key in self._classes:
             strangers = " and ".join(plugin.owner for plugin in claims if not plugin.first_party)
             return f"there is a {kind} called {name!r} in the engine itself, so that of {strangers} does not load"
-        return f"{' and '.join(plugin.owner for plugin in claims)} both have a {kind} called {name!r}, so neither loads"
+        return f"{' and '.join(plugin.owner for plugin in claims)} each have a {kind} called {name!r}, so none of these loads"
 
     @property
     def files(self) -> list[Path]:
@@ -129,7 +129,9 @@ class PluginHost:
             return self._classes[kind, name]
         if (kind, name) in self._claims:
             raise EngineError(self._refusal((kind, name)), remedy=f"Uninstall one of them, or name one plugin in {DISABLE}.")
-        raise EngineError(unknown(kind, name, self.names(kind)), remedy=self._absent())
+        known = self.names(kind)
+        missing = "" if did_you_mean(name, known) else "Is the plugin that brings it installed? `engine plugins` lists them."
+        raise EngineError(unknown(kind, name, known), remedy=self._absent() or missing)
 
     def _absent(self) -> str:
         by_status = {status: [p.owner for p in self.plugins if p.status == status] for status in ("failed", "disabled", "not allowed")}
@@ -138,6 +140,10 @@ class PluginHost:
         said += [f"{DISABLE} turns off {', '.join(disabled)}."] if disabled else []
         said += [f"{'--no-plugins' if self.first_party_only else ALLOW} leaves out {', '.join(kept_out)}."] if kept_out else []
         return " ".join(said)
+
+    def owner(self, kind: str, name: str) -> Plugin:
+        """The plugin that brings a component which :meth:`get` gives."""
+        return next(plugin for plugin in self.plugins if name in plugin.components.get(kind, {}))
 
     def make(self, kind: str, name: str, settings: Mapping[str, Any] = {}, base: Path | None = None) -> Component:
         """A component of these settings; relative paths among them start at ``base``."""
@@ -225,17 +231,25 @@ class PluginHost:
     def call(self, hook: str, **arguments: object) -> None:
         """Call a lifecycle hook of every plugin in name order.
 
-        One that raises does not keep the others from running; afterwards a :class:`RunError` names plugin, hook and step.
+        One that raises does not keep the others from running; afterwards a :class:`RunError` names plugin, hook and step,
+        or a :class:`LossFailed` that a plugin has met comes through as it is.
         """
-        failures: list[tuple[str, Exception]] = []
+        failures: list[tuple[str, BaseException]] = []
+        of_losses: list[LossFailed] = []
         for plugin in self.plugins:
             if plugin.manager is None:
                 continue
             try:
                 getattr(plugin.manager.hook, hook)(**arguments)
-            except Exception as error:
+            except LossFailed as error:
+                of_losses.append(error)
+            except (Exception, SystemExit) as error:
                 step = f" at step {arguments['step']}" if "step" in arguments else ""
                 failures.append((f"the plugin {plugin.owner} failed in {hook}{step}: {describe(error)}", error))
+        if of_losses:
+            for text, _ in failures:
+                of_losses[0].add_note(text)
+            raise of_losses[0]
         if failures:
             raise RunError("\n".join(text for text, _ in failures)) from failures[0][1]
 
@@ -271,11 +285,22 @@ def _load(found: Discovered, admission: Admission, ours: Collection[str]) -> Plu
         if found.name in ours and not record.first_party:
             raise EngineError(f"a plugin of the engine itself is called {found.name!r}", remedy="Give it another name.")
         plugin = found.load()
-        check_api(plugin)
+        check_api(found.stated_api() if (stated := getattr(plugin, "ENGINE_API", None)) is None else stated)
         manager = hooks_of(plugin)
         components = {kind: register(manager, kind, hook) for kind, hook in REGISTER.items()}
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too, and what pytest raises to skip
         if found.file is not None:
-            raise EngineError(f"this plugin file failed to load: {describe(error)}", where=found.distribution) from error
-        return replace(record, status="failed", error=describe(error))
+            raise EngineError(f"this plugin file failed to load: {_why(found, error)}", where=found.distribution) from error
+        return replace(record, status="failed", error=_why(found, error))
     return replace(record, status="loaded", components={kind: classes for kind, classes in components.items() if classes}, manager=manager)
+
+
+def _why(found: Discovered, error: BaseException) -> str:
+    """Why a plugin failed; that it was made for another API, where it says so, explains whatever else is wrong."""
+    try:
+        check_api(found.stated_api())
+    except EngineError as made_for_another:
+        return str(made_for_another) if made_for_another.problem in str(error) else f"{made_for_another}\n  It said: {describe(error)}"
+    return describe(error)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import PydanticUserError
+
+from engine.components import Component
+from engine.errors import EngineError
 from engine.plugins import PluginHost
 from engine.recipe import BackendBlock, EncoderBlock, Recipe, SharedBlock
+from engine.weights import tell
 
 Schema = dict[str, Any]
 ROLES = {"model": "model", "encoder": "model", "loss": "loss", "dataset": "dataset", "one_of_several": "dataset", "backend": "backend"}
@@ -16,7 +21,7 @@ INHERITED = ("model", "encoder", "dataset", "backend")
 
 
 def recipe_schema(host: PluginHost) -> Schema:
-    """A JSON schema, draft 2020-12, that says nothing that draft 7 does not know.
+    """A JSON schema, draft 2020-12; all but ``prefixItems`` (the two numbers of ``betas``, ``crop``, ``scale``) draft 7 knows as well.
 
     A block is checked against the component that it names. A recipe that extends another one may leave out what it inherits: whole
     keys, the name of a block, settings that are required elsewhere. What one block needs of another is ``engine recipes check``'s.
@@ -76,8 +81,22 @@ def recipe_schema(host: PluginHost) -> Schema:
     }
 
 
+def settings_schema(cls: type[Component], ref_template: str = "#/$defs/{model}") -> Schema:
+    """The JSON schema of a component's settings; an :class:`EngineError` where one of them has none."""
+    try:
+        return cls.model_json_schema(ref_template=ref_template)
+    except PydanticUserError as error:
+        problem = f"the settings of {cls.name} have no JSON schema: {error.message}"
+        raise EngineError(problem, remedy="Use types that YAML can hold: numbers, texts, lists, models of them.") from error
+
+
 def _component(host: PluginHost, kind: str, name: str, definitions: Schema) -> Schema:
-    schema = host.get(kind, name).model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+    cls = host.get(kind, name)
+    try:
+        schema = settings_schema(cls, f"#/$defs/{kind}.{name}.{{model}}")
+    except EngineError as error:  # of one plugin; the others are as helpful as before
+        tell(f"warning: {kind} {name}: any value passes, because {error.problem}")
+        schema = {"properties": {key: {"description": field.description} for key, field in cls.model_fields.items()}}
     definitions |= {f"{kind}.{name}.{inner}": part for inner, part in schema.pop("$defs", {}).items()}
     schema.setdefault("properties", {})
     return schema

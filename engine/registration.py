@@ -25,9 +25,8 @@ REGISTER = {kind: f"engine_register_{'losses' if kind == 'loss' else kind + 's'}
 _WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
-def check_api(plugin: object) -> None:
-    """An :class:`EngineError` where the plugin states that it was made for another major version of the engine's API."""
-    stated = getattr(plugin, "ENGINE_API", None)
+def check_api(stated: object) -> None:
+    """An :class:`EngineError` where a plugin states that it was made for another major version of the engine's API."""
     ours = hookspecs.API_VERSION.partition(".")[0]
     if stated is None:
         return
@@ -52,6 +51,9 @@ def hooks_of(plugin: object) -> pluggy.PluginManager:
     for name, item in inspect.getmembers(plugin, inspect.isroutine):
         if name in known and not getattr(manager.hook, name).get_hookimpls() and not hasattr(item, "engine_spec"):
             raise EngineError(f"{name}() is not marked with @hookimpl, so nobody would call it")
+    if not manager.get_hookcallers(plugin):
+        remedy = "Return what it brings from engine_register_losses() or the like, marked with @hookimpl."
+        raise EngineError("this plugin has no hook, so it brings nothing", allowed=", ".join(known), remedy=remedy)
     return manager
 
 
@@ -101,13 +103,14 @@ def _check_backend(cls: type[Backend]) -> None:
         raise EngineError(f"{cls.__qualname__}.devices is {cls.devices!r}", allowed="a tuple of cpu, gpu, ascend")
 
 
-def describe(error: BaseException) -> str:
-    """What was raised, and the line of the plugin that raised it."""
+def describe(error: BaseException, file: str | None = None) -> str:
+    """What was raised, and the line that raised it; of ``file`` the innermost one, where it is among those that led there."""
     if isinstance(error, (EngineError, pluggy.PluginValidationError)):
         return str(error)
     if isinstance(error, SyntaxError) and error.filename:  # no frame of the file: it never ran
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    frames = [frame for frame in frames if frame.filename == file] or frames
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
 
@@ -120,25 +123,30 @@ def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, bool, pluggy.Plu
     from typer import Typer
 
     failures: dict[str, str] = {}
-    strangers: list[tuple[str, typer.Typer]] = []
+    strangers: list[tuple[str, typer.Typer, set[str]]] = []
+    taken = _command_names(app)
     for owner, first_party, manager in plugins:
         own = Typer()
         try:
             manager.hook.engine_register_commands(app=own)
-            if taken := sorted(_command_names(own) & _command_names(app)):
-                raise EngineError(f"there is a command {taken[0]!r} already")
-        except (Exception, SystemExit) as error:
+            names = _command_names(own)
+            if clashes := sorted(names & taken):
+                raise EngineError(f"there is a command {clashes[0]!r} already")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too, and what pytest raises to skip
             failures[owner] = f"could not add its commands: {describe(error)}"
             continue
         if first_party:
+            taken |= names
             _take_over(app, own)
         else:
-            strangers.append((owner, own))
-    for owner, own in strangers:
-        claims = {name: [other for other, theirs in strangers if name in _command_names(theirs)] for name in sorted(_command_names(own))}
+            strangers.append((owner, own, names))
+    for owner, own, names in strangers:
+        claims = {name: [other for other, _, theirs in strangers if name in theirs] for name in sorted(names)}
         if clash := next((name for name, claimants in claims.items() if len(claimants) > 1), None):
             failures[owner] = (
-                f"could not add its commands: {' and '.join(claims[clash])} both have a command {clash!r}, so neither is added"
+                f"could not add its commands: {' and '.join(claims[clash])} each have a command {clash!r}, so none of these is added"
             )
         else:
             _take_over(app, own)
@@ -151,6 +159,15 @@ def _take_over(app: typer.Typer, own: typer.Typer) -> None:
 
 
 def _command_names(app: typer.Typer) -> set[str]:
-    from typer.main import get_group
+    from typer import Typer
+    from typer.main import get_command_name, get_group
 
-    return set(get_group(app).commands)  # as they come out: those of a group without a name stand beside the others
+    names = {info.name or get_command_name(info.callback.__name__) for info in app.registered_commands if info.callback is not None}
+    for group in app.registered_groups:
+        if isinstance(group.name, str):
+            names.add(group.name)
+        else:  # its commands stand beside the others; how, typer finds out, which takes its time
+            alone = Typer()
+            alone.registered_groups = [group]
+            names |= set(get_group(alone).commands)
+    return {name.strip().casefold() for name in names}  # `Train` would pass for `train`

@@ -19,7 +19,7 @@ import numpy as np
 from engine.checkpoint import Checkpoint, load_checkpoint
 from engine.contracts.backend import Backend, Trainer, TrainingPlan
 from engine.contracts.dataset import Batch
-from engine.errors import EngineError, RunError
+from engine.errors import EngineError, LossFailed
 from engine.files import replacing
 from engine.loader import BadSamples
 from engine.ops import Array
@@ -85,10 +85,12 @@ class Run:
         return {label: float(value) for label, value in self.trainer.evaluate(self.held_out).items()}
 
     def check_losses(self) -> None:
-        """A :class:`RunError` where the last step's total is not a number; waits for the device."""
+        """A :class:`LossNotFinite` where the last step's total is not a number; waits for the device."""
         if self.losses and not math.isfinite(float(self.losses["total"])):
             bad = [label for label, value in self.losses.items() if label != "total" and not math.isfinite(float(value))]
-            raise self._ruined(f"the loss {' and '.join(bad) or 'total'}")
+            if len(bad) > 1 and len(bad) == len(self.losses) - 1:
+                raise self._ruined("every loss")  # the painting, which all of them see, or the weights that paint it
+            raise self._ruined(f"the loss {' and the loss '.join(bad) or 'total'}")
 
     def checkpoint(self) -> Path:
         """Write the state after the last step, whole or not at all."""
@@ -125,6 +127,8 @@ class Run:
     def _ruined(self, what: str) -> LossNotFinite:
         kept = "The last checkpoint is untouched. " if (self.folder / CHECKPOINT).is_file() else ""
         remedy = f"{kept}Lower optimiser.learning_rate, or use precision float32."
+        if self.step == 1:  # of weights that no step has changed yet
+            remedy = "`engine plugins check loss NAME` tries what every loss must do; or use precision float32."
         return LossNotFinite(f"{what} is no longer a finite number at step {self.step}", where=str(self.folder), remedy=remedy)
 
     @cached_property
@@ -134,7 +138,7 @@ class Run:
         return packages | {"python": platform.python_version(), "machine": platform.machine()}
 
 
-class LossNotFinite(RunError):
+class LossNotFinite(LossFailed):
     """Training has gone wrong for good; its state is not worth keeping."""
 
 

@@ -159,7 +159,7 @@ class Segments:
             was, now = (json.dumps(made.get(changed[0])) for made in (before, after))
             more = f", and {', '.join(changed[1:])} changed too" if changed[1:] else ""
             problem = f"this was begun with {changed[0]} {was}, and now it is {now}{more}"
-            remedy = "Give the options of then, or leave --resume out to start anew."
+            remedy = "Give the files and options of then, or leave --resume out to start anew."
             raise EngineError(problem, where=f"--resume: {self._target}", remedy=remedy)
         for number, kept in enumerate(manifest.segments):
             if not _is_whole(self._path(number), kept):

@@ -119,7 +119,9 @@ class TiledPainter:
         return {name: np.asarray(x, np.float32).reshape(1, -1, 1, 1) for name, x in scales.items()}
 
 
-def choose_rows(plan: Plan, height: int, width: int, memory: int, *, bytes_each: int = 4, frames: int = 1) -> int | None:
+def choose_rows(
+    plan: Plan, height: int, width: int, memory: int, *, bytes_each: int = 4, frames: int = 1, keeps: bool = True
+) -> int | None:
     """How many rows to compute at once so that painting fits into so much free memory; None where the whole frame does.
 
     Args:
@@ -129,12 +131,13 @@ def choose_rows(plan: Plan, height: int, width: int, memory: int, *, bytes_each:
         memory: What is free, in bytes.
         bytes_each: Of a number in the precision that is computed in.
         frames: Computed at once where frames are computed whole.
+        keeps: Whether what is kept between two parts of the network lies in that memory too, and not in the host's beside a card.
     """
-    room = memory * SHARE
+    room, kept = memory * SHARE, plan.kept_numbers * height if keeps else 0
     if plan.most_numbers * height * width * bytes_each * frames <= room:
         return None
     for rows in HEIGHTS:
-        if (plan.kept_numbers * height + plan.widest * min(rows, height) * COPIES) * width * 4 <= room:
+        if (kept + plan.widest * min(rows, height) * COPIES) * width * 4 <= room:
             return rows
     return HEIGHTS[-1]
 
@@ -186,12 +189,14 @@ class Tiles:
     def _rows(self, height: int, width: int, frames: int) -> int | None:
         if isinstance(self._tile, int):
             return self._tile
-        memory = self._backend.free_memory() if self._plans else None
-        memory = free_memory() if memory is None and self._plans else memory
+        if not self._plans:
+            return None
+        on_card = self._backend.free_memory()
+        memory = free_memory() if on_card is None else on_card
         if memory is None:
             return None
         number = 4 if self._backend.describe()["precision"] == "float32" else 2
-        chosen = [choose_rows(plan, height, width, memory, bytes_each=number, frames=frames) for plan in self._plans]
+        chosen = [choose_rows(plan, height, width, memory, bytes_each=number, frames=frames, keeps=on_card is None) for plan in self._plans]
         return min((rows for rows in chosen if rows is not None), default=None)
 
 

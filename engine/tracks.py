@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from engine.errors import EngineError
-from engine.video_reading import open_video
+from engine.video_reading import open_video, picture_stream
 
 if TYPE_CHECKING:
     from av import AudioResampler
@@ -24,6 +25,10 @@ _SOUND = {"webm": ("libopus", 96_000)}
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 _TEXT = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "subrip"}
 """The subtitles that a container takes."""
+_JUMP = Fraction(1, 2)
+"""Seconds that timestamps go back where they begin anew, rather than being a little out of order."""
+_HIDDEN = Fraction(1, 10)
+"""Seconds of sound before the start that are kept: decoders need what stands there of AAC and Opus."""
 _NOT_SAID = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "handler_name", "vendor_id"}
 """What containers say of themselves; the output says its own."""
 # FFmpeg's encoders of text ask for the head of an ASS script, whatever they write.
@@ -56,12 +61,15 @@ class Tracks:
     """
 
     def __init__(self, container: OutputContainer, path: Path, offset: Fraction) -> None:
-        self._container, self._offset = container, offset
+        self._container, self._path, self._offset = container, path, offset
         self._notes: list[str] = []
+        self._last: dict[int, tuple[Fraction, Fraction]] = {}  # by stream, seconds: its latest packet began, all ended
+        self._shifts: dict[int, Fraction] = {}
         self._source: InputContainer = open_video(path)
         try:
             container.metadata.update(_said(self._source.metadata))
             self._add_chapters()
+            self._painted = picture_stream(self._source, path).index
             self._carriers = {stream.index: carrier for stream in self._source.streams if (carrier := self._carrier(stream)) is not None}
             wanted = [stream for stream in self._source.streams if stream.index in self._carriers]
             self._packets = self._source.demux(wanted) if wanted else iter(())
@@ -101,19 +109,46 @@ class Tracks:
             self._notes.append(f"a part of the {self._source.streams[index].type} of the input cannot be decoded ({reason})")
             return
         for one in carried:
-            self._container.mux(one)
+            try:
+                self._container.mux(one)
+            except (av.ArgumentError, av.InvalidDataError) as error:  # one bad packet is not worth the whole video
+                self._notes.append(f"a part of the {self._source.streams[index].type} of the input cannot be written ({error.strerror})")
 
     def _peek(self) -> Packet[Stream] | None:
         import av
 
         try:
             while self._next is None and (packet := next(self._packets, None)) is not None:
-                if packet.dts is not None:  # None marks the end of a stream
+                if packet.size and not self._is_hidden(packet):  # without data it marks the end of a stream
+                    self._keep_going(packet)
                     self._next = packet
         except av.FFmpegError as error:
             self._notes.append(f"the audio of the input breaks off ({error.strerror})")
             self._packets = iter(())
         return self._next
+
+    def _is_hidden(self, packet: Packet[Stream]) -> bool:
+        # MP4 cuts with an edit list, and keeps what was cut away; Matroska has none, and would show it all.
+        if packet.pts is None or not packet.is_discard or self._container.format.name in ("mp4", "mov"):
+            return False
+        return packet.pts * packet.time_base < -_HIDDEN
+
+    def _keep_going(self, packet: Packet[Stream]) -> None:
+        # Where a clock begins anew, as in transport streams that were put behind each other, it goes on: no container takes it otherwise.
+        index, base = packet.stream.index, packet.time_base
+        before, ended = self._last.get(index, (None, Fraction(0)))
+        shift = self._shifts.get(index, Fraction(0))
+        if packet.dts is None:  # a cover has no time, and follows nothing
+            packet.dts = packet.pts if packet.pts is not None else round((ended - shift) / base)
+        begins = packet.dts * base
+        if before is not None and begins + shift < before - _JUMP:
+            theirs = max(self._shifts.values(), default=shift)  # of another track that has come there before: they stay in step
+            shift = self._shifts[index] = theirs if theirs > shift else ended - begins
+            self._notes.append(f"the clock of the {packet.stream.type} begins anew on the way; it was made to go on")
+        packet.dts += round(shift / base)
+        packet.pts = None if packet.pts is None else packet.pts + round(shift / base)
+        begins += shift
+        self._last[index] = begins, max(begins + (packet.duration or 0) * base, ended)
 
     def _add_chapters(self) -> None:
         chapters = self._source.chapters()
@@ -126,22 +161,52 @@ class Tracks:
             self._container.set_chapters(chapters)
 
     def _carrier(self, stream: Stream) -> _Carrier | None:
-        kind, name = stream.type, stream.codec_context.name if stream.codec_context is not None else "unknown"
-        if kind == "video":
+        from av.stream import Disposition
+
+        kind: str = stream.type
+        name = stream.codec_context.name if stream.codec_context is not None else "unknown"
+        if kind == "video" and stream.index == self._painted:
             return None
         if kind == "data" and self._source.chapters() and name == "unknown":
             return None  # how MP4 stores chapters
-        if kind not in ("audio", "subtitle", "attachment"):
-            self._notes.append(f"{kind} was not copied")
+        if kind == "video" and stream.disposition & Disposition.attached_pic:
+            kind = "cover"
+        if kind not in _WORDS:
+            self._notes.append("only the first video was painted; others were left out" if kind == "video" else f"{kind} was not copied")
             return None
-        try:
-            if self._container.format.name == "mp4" and name.startswith("pcm_"):
-                raise ValueError("hardly a player finds PCM in MP4, and FFmpeg writes not every kind of it")
-            copied = self._container.add_stream_from_template(stream)
-        except (ValueError, NotImplementedError):
-            return self._converter(stream, f"{self._container.format.name} takes no {name} {_WORDS[kind]}")
+        if kind == "cover" and self._container.format.name == "matroska":
+            self._attach(stream, name)
+            return None
+        if not self._takes(stream, kind, name):
+            what = _WORDS[kind] if name == "unknown" else f"{name} {_WORDS[kind]}"
+            return self._converter(stream, f"{self._container.format.name} takes no {what}")
+        copied = self._container.add_stream_from_template(stream)
         _describe(stream, copied)
         return _Copied(copied, self._offset)
+
+    def _attach(self, cover: Stream, name: str) -> None:
+        # To Matroska a cover is a file of that name; as a stream it would be a second video of one frame.
+        with open_video(self._path) as source:
+            data = next((bytes(packet) for packet in source.demux(source.streams[cover.index]) if packet.size), b"")
+        kind = "jpeg" if name == "mjpeg" else name
+        self._container.add_attachment(f"cover.{'jpg' if kind == 'jpeg' else kind}", f"image/{kind}", data)
+
+    def _takes(self, stream: Stream, kind: str, name: str) -> bool:
+        import av
+
+        container = self._container.format.name
+        if container == "mp4" and name.startswith("pcm_"):
+            return False  # hardly a player finds PCM in MP4, and FFmpeg writes not every kind of it
+        if (kind, container) in (("attachment", "webm"), ("cover", "webm"), ("cover", "mov")):
+            return False  # they are dropped without a word
+        # Some are refused only with the header, and then the painted video with them.
+        try:
+            with av.open(io.BytesIO(), "w", format=container) as trial:
+                trial.add_stream_from_template(stream)
+                trial.start_encoding()
+        except (ValueError, NotImplementedError, av.FFmpegError):
+            return False
+        return True
 
     def _converter(self, stream: Stream, problem: str) -> _Carrier | None:
         container = self._container.format.name
@@ -160,7 +225,7 @@ class Tracks:
         return carrier
 
 
-_WORDS = {"audio": "audio", "subtitle": "subtitles", "attachment": "attachments"}
+_WORDS = {"audio": "audio", "subtitle": "subtitles", "attachment": "attachments", "cover": "cover"}
 _TEXTS = ("subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text")
 """Subtitles that are text; others are pictures."""
 

@@ -123,9 +123,9 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
             run.losses = run.trainer.step(batch)
             run.step += 1
             run.whole = True
-            if run.step % 10 == 0 or run.step % run.recipe.recipe.checkpoint.every == 0:  # every step would make a GPU wait
+            if run.step == 1 or run.step % 10 == 0 or run.step % run.recipe.recipe.checkpoint.every == 0:  # each would make a GPU wait
                 run.check_losses()
-            _after_step(run)
+            run.host.call("engine_after_step", run=run, step=run.step, losses=run.losses)
             run.seconds += time.perf_counter() - begin
         run.checkpoint()
         style = _save_style(run, description)
@@ -160,15 +160,6 @@ def _time_steps(run: Run, batches: Batches, rounds: int, waited: float, stop: th
         run.untimed = " ".join(describe(error).split())
     run.trainer.restore(weights, state)
     run.whole = True
-
-
-def _after_step(run: Run) -> None:
-    try:
-        run.host.call("engine_after_step", run=run, step=run.step, losses=run.losses)
-    except RunError as error:
-        if isinstance(error.__cause__, LossNotFinite):  # found while a plugin saved; not the plugin's fault
-            raise error.__cause__ from None
-        raise
 
 
 def _stop(run: Run, start: int, error: BaseException) -> None:

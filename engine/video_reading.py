@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from engine.errors import EngineError
+from engine.lost_frames import ByOrder, ByTimestamps, Watch
 from engine.ops import Array
+from engine.sizes import resize
 from engine.tone_mapping import HLG, PEAK, PQ, ToneMap, mastering_peak
 from engine.video import Colour, Turn, VideoFrame, VideoInfo, colour_of
 
@@ -36,11 +39,16 @@ class VideoReader:
         self._reformatter = VideoReformatter()  # one for all frames: each new one costs milliseconds
         self._container = open_video(path)
         try:
-            self._stream = _picture_stream(self._container, path)
+            self._stream = picture_stream(self._container, path)
             self._stream.thread_type = "AUTO"
             self._announced = self._stream.frames  # kept, because a closed container must not be asked
-            self._lost = self._damaged = self._retimed = self._packets = 0
-            self._ended_early = self._read_all = False
+            self._lost, self._damaged = _Faults(), _Faults()
+            self._retimed = self._packets = self._until = self._resized = 0
+            self._length = round(1 / (_rate(self._stream) * (self._stream.time_base or 1)))  # of a frame, in ticks
+            # FFmpeg guesses the length of an AVI by what is there of it.
+            lasts = self._announced * self._length if self._container.format.name == "avi" else self._stream.duration
+            self._due = None if lasts is None else (self._stream.start_time or 0) + lasts
+            self._ended_early = self._read_all = self._interlaced = False
             self._decoded = self._decode()
             self._gone, first = next(self._decoded)  # timestamps before it
             if first is None:
@@ -48,6 +56,7 @@ class VideoReader:
             self._first = first
             self._turn, self._odd_angle = _turn_of(first)
             self._tone_map = _tone_map_of(first)
+            self._transparent = _is_transparent(first)
             self.info = self._describe(first)
             """What the frames have in common."""
         except BaseException:
@@ -63,10 +72,8 @@ class VideoReader:
     def frames(self) -> Iterator[VideoFrame]:
         """The frames in the order in which they are shown; once only.
 
-        In the place of one that cannot be decoded stands the frame before it, or after it where there is none before.
-
-        Raises:
-            EngineError: The size changes on the way.
+        In the place of one that cannot be decoded stands the frame before it, or after it where there is none before. One of another
+        size than the first, as calls have it that were recorded over a varying line, is resized to that.
         """
         tick = 1 / (self.info.rate * self.info.time_base)  # of one frame, by the average rate
         offset = round(self.info.offset / self.info.time_base)
@@ -92,6 +99,7 @@ class VideoReader:
             for pts in gone:
                 yield image, pts, 0
             if frame is not None:
+                self._interlaced |= frame.interlaced_frame
                 image = image if frame is self._first else self._rgb(frame)
                 yield image, frame.pts, frame.duration or 0
 
@@ -99,27 +107,44 @@ class VideoReader:
         """What is not as it should be in the file; complete after the last frame."""
         said = {
             f"{self._retimed} timestamps of the input are missing or out of order; the frame rate gave them": self._retimed,
+            f"{self._resized} frames of the input have another size; they were resized to that of the first": self._resized,
+            "the input is interlaced; its frames are painted as they are": self._interlaced,
             "the display matrix is no quarter turn; painted as stored": self._odd_angle,
             f"{_depth(self._first)} bits a channel became 8": _depth(self._first) > 8,
+            "its transparency was dropped": self._transparent,
             self._tone_map.said if self._tone_map is not None else "": self._tone_map is not None,
         }
         return (*self.damage(), *(text for text, holds in said.items() if holds))
 
     def damage(self) -> tuple[str, ...]:
         """What could not be read, or not whole: known of what was read so far, and whether it ends early after the last frame."""
+        repeats = "it repeats" if self._lost.count == 1 else "each repeats"
         said = {
-            f"{self._lost} frames of the input cannot be decoded; each repeats the frame before it": self._lost,
-            f"{self._damaged} frames of the input are damaged": self._damaged,
-            "the input ends early": self._ended_early or (self._read_all and self._packets < self._announced),
+            f"{self._told(self._lost, 'cannot be decoded')}; {repeats} the frame before it": self._lost.count,
+            self._told(self._damaged, "is damaged" if self._damaged.count == 1 else "are damaged"): self._damaged.count,
+            "the input ends early": self._ended_early or (self._read_all and self._falls_short()),
         }
         return tuple(text for text, holds in said.items() if holds)
+
+    def _falls_short(self) -> bool:
+        if self._packets >= self._announced:
+            return False
+        # MP4 counts frames that it cuts away after the end too, AVI empty ones that repeat another: the clock tells.
+        return self._due is None or self._until < self._due - self._length
+
+    def _told(self, faults: _Faults, fault: str) -> str:
+        what = f"{faults.count} frame{'' if faults.count == 1 else 's'} of the input {fault}"
+        if faults.first is None:
+            return what
+        seconds = float(faults.first * self.info.time_base - self.info.offset)
+        return f"{what} ({'' if faults.count == 1 else 'the first '}at {seconds:.2f} s)"
 
     def _decode(self) -> Iterator[tuple[list[int], av.VideoFrame | None]]:
         # Each frame with the timestamps before it that the decoder was given and gave no frame for; None after the last one.
         import av
 
-        waiting: set[int] = set()  # timestamps that went into the decoder and have not come out
-        length = round(1 / (_rate(self._stream) * (self._stream.time_base or 1)))  # of a frame, in ticks
+        watch = self._watch()
+        corrupt: set[int | None] = set()  # timestamps of packets that the container says are not whole
         packets = self._container.demux(self._stream)
         packet: Packet[VideoStream] | None
         while True:
@@ -131,26 +156,32 @@ class VideoReader:
                 continue
             if packet is not None:
                 self._packets += 1
+                self._until = max(self._until, (packet.pts or 0) + (packet.duration or 0))
                 # VP8 keeps reference frames that are never shown in packets of their own.
-                if packet.pts is not None and not packet.is_discard and self._stream.codec_context.name not in ("vp8", "libvpx"):
-                    waiting.add(packet.pts)
+                if self._stream.codec_context.name not in ("vp8", "libvpx"):
+                    watch.give(packet)
+                if packet.is_corrupt:
+                    corrupt.add(packet.pts)
             try:
                 frames = self._stream.decode(packet)
             except av.FFmpegError:
                 frames = []
             for frame in frames:
-                before = sorted(pts for pts in waiting if frame.pts is not None and pts < frame.pts)
-                waiting.difference_update(before, () if frame.pts is None else (frame.pts,))
-                # Of interlaced video each field may be a packet of its own, and both become one frame.
-                nearest = 3 * length // 4 if frame.interlaced_frame else 0
-                gone = [pts for pts in before if frame.pts is not None and frame.pts - pts > nearest]
-                self._lost += len(gone)
-                self._damaged += frame.is_corrupt
+                is_damaged = frame.is_corrupt or (frame.pts is not None and frame.pts in corrupt)
+                gone = watch.take(frame)
+                self._lost.add(gone)
+                self._damaged.add([frame.pts] if is_damaged else [])
                 yield gone, frame
             if packet is None:
                 break
-        self._lost, self._read_all = self._lost + len(waiting), True
-        yield sorted(waiting), None
+        gone, self._read_all = watch.rest(), True
+        self._lost.add(gone)
+        yield gone, None
+
+    def _watch(self) -> Watch:
+        if self._container.format.name == "avi" and self._stream.codec_context.name in ("h264", "hevc"):
+            return ByOrder()
+        return ByTimestamps(self._length)
 
     def _describe(self, frame: av.VideoFrame) -> VideoInfo:
         import av
@@ -181,9 +212,6 @@ class VideoReader:
     def _rgb(self, frame: av.VideoFrame) -> Array:
         from av.video.reformatter import Colorspace, Interpolation
 
-        if (frame.width, frame.height) != (self._first.width, self._first.height):
-            was, now = f"{self._first.width}x{self._first.height}", f"{frame.width}x{frame.height}"
-            raise EngineError(f"the size changes from {was} to {now} on the way", where=str(self.path))
         colour = self._colour
         # Without accurate rounding swscale darkens a picture by one grey level on average.
         exact = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -200,8 +228,25 @@ class VideoReader:
                 src_color_range=colour.range,
                 dst_color_range="JPEG",
             )
-        image = converted.to_ndarray()
-        return self._turn.upright(image if self._tone_map is None else self._tone_map(image))
+        image = converted.to_ndarray() if self._tone_map is None else self._tone_map(converted.to_ndarray())
+        if (frame.width, frame.height) != (self._first.width, self._first.height):
+            self._resized += 1
+            image = resize(image, self._first.width, self._first.height)
+        return self._turn.upright(image)
+
+
+@dataclass
+class _Faults:
+    """How many there were."""
+
+    count: int = 0
+    first: int | None = None
+    """When, in ticks of the file; None where it does not say."""
+
+    def add(self, times: Sequence[int | None]) -> None:
+        """A few more."""
+        self.first = next((pts for pts in times if pts is not None), None) if self.first is None else self.first
+        self.count += len(times)
 
 
 def open_video(path: Path) -> InputContainer:
@@ -220,7 +265,8 @@ def open_video(path: Path) -> InputContainer:
     return container
 
 
-def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
+def picture_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The stream that is painted: the first that is no cover; an :class:`EngineError` where there is none."""
     from av.stream import Disposition
 
     for stream in container.streams.video:
@@ -235,6 +281,12 @@ def _rate(stream: VideoStream) -> Fraction:
 
 def _is_rgb(frame: av.VideoFrame) -> bool:
     return frame.format.is_rgb or frame.format.name == "pal8"
+
+
+def _is_transparent(frame: av.VideoFrame) -> bool:
+    if not any(component.is_alpha for component in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 
 
 def _depth(frame: av.VideoFrame) -> int:

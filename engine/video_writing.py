@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, cast
 
-from engine.encoding import Encoder, Encoding, scheduling_kept
+from engine.chroma import ToYuv
+from engine.encoding import HIGHEST_RATE, Encoder, Encoding, scheduling_kept
 from engine.errors import RunError
 from engine.files import check_writable, replacing
 from engine.segments import Continuation, Piece, Segments
@@ -76,8 +77,6 @@ class VideoWriter:
     """
 
     def __init__(self, encoder: Encoder, info: VideoInfo, segments: Segments, length: int) -> None:
-        from av.video.reformatter import Interpolation, VideoReformatter
-
         self.done = segments.frames
         """Frames that an earlier run encoded: the first of the video, not to be written again."""
         self.written = self.done
@@ -85,8 +84,7 @@ class VideoWriter:
         self._encoder = replace(encoder, threads=segments.threads)
         self._notes = tuple(encoder.notes(info))
         self._info, self._segments, self._length = info.stored, segments, length
-        self._reformatter = VideoReformatter()
-        self._exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+        self._to_yuv = ToYuv(self._info.width, self._info.height, encoder.pixels(self._info), self._info.colour, encoder.codec.siting)
         self._context: VideoCodecContext | None = None
         self._pieces: list[Piece] = []
         self._frames = 0  # in this segment
@@ -99,23 +97,13 @@ class VideoWriter:
 
     def write(self, frame: VideoFrame) -> None:
         """Encode one frame."""
-        import av
-        from av.video.reformatter import Colorspace
-
         if self._frames == self._length:
             self._end_segment()
             self._segments.keep(self._pieces)
             self._pieces, self._frames = [], 0
         if self._context is None:
             self._context = self._encoder.context(self._info)
-        picture = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(self._info.turn.stored(frame.image), format="rgb24"),
-            format=self._encoder.pixels(self._info),
-            interpolation=self._exact,
-            src_color_range="JPEG",
-            dst_colorspace=Colorspace[self._info.colour.conversion],
-            dst_color_range=self._info.colour.range,
-        )
+        picture = self._to_yuv(self._info.turn.stored(frame.image))
         picture.pts, picture.time_base = frame.pts, self._info.time_base
         self._durations[frame.pts] = frame.duration
         self._take(self._context.encode(picture))
@@ -135,11 +123,18 @@ class VideoWriter:
 
         self._end_segment()
         self._segments.end(self._pieces)
+        if self._info.aspect is not None and not self._encoder.codec.shapes and kind in ("webm", "matroska"):
+            # Matroska could say it; PyAV has no way to tell it to.
+            remedy = "give --codec h264 or .mp4" if kind == "matroska" else "write .mp4"
+            self._notes += (
+                f"{path.suffix} with {self._encoder.codec.name} has square pixels, so it is shown in other proportions; {remedy}",
+            )
         # By default an edit list counts in milliseconds, which cuts a clip of 29.97 frames a second short.
         clock = {"movie_timescale": str(self._info.time_base.denominator)} if kind in ("mp4", "mov") else {}
         options = {"movflags": "+faststart", **clock} if clock else {}
         with av.open(f"file:{path}", "w", format=kind, options=options) as container:
-            added = container.add_stream(self._encoder.codec.encoder, rate=self._info.rate, options=self._encoder.options)
+            rate = min(self._info.rate, HIGHEST_RATE)
+            added = container.add_stream(self._encoder.codec.encoder, rate=rate, options=self._encoder.options)
             stream = cast("VideoStream", added)
             stream.time_base = self._info.time_base
             self._encoder.configure(stream.codec_context, self._info)

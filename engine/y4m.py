@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from threading import Event
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from engine.chroma import Siting, ToRgb, ToYuv, planes
 from engine.errors import EngineError
 from engine.ops import Array
 from engine.pipes import PipeReader, PipeWriter
 from engine.sizes import LARGEST
-from engine.video import Colour, VideoFrame, VideoInfo, colour_of
-
-if TYPE_CHECKING:
-    import av
+from engine.video import VideoFrame, VideoInfo, colour_of
 
 MAGIC = b"YUV4MPEG2"
 HEADER, FRAME = 1024, 256
@@ -34,6 +31,7 @@ FORMATS = {
     "mono": "gray",
 }
 """The tag C, and what FFmpeg calls planes of that kind."""
+_SITINGS: dict[str, Siting] = {"420mpeg2": "left", "420paldv": "topleft"}  # of chroma; elsewhere in the middle of the pixels
 _SHRUNK = {"yuv420p": (2, 2), "yuv411p": (4, 1), "yuv422p": (2, 1), "yuv444p": (1, 1)}  # of chroma: width, height
 
 
@@ -113,8 +111,6 @@ class Y4MReader:
     """
 
     def __init__(self, source: PipeReader, stop: Event) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self._source, self._stop = source, stop
         line = source.read_line(HEADER, stop)
         if line is None:
@@ -128,7 +124,9 @@ class Y4MReader:
         rate = header.rate or Fraction(25)
         colour = colour_of(2, header.full, 2, 2, header.height)  # y4m names no matrix
         self.info = VideoInfo(header.width, header.height, 1 / rate, rate, colour, header.aspect)
-        self._reformatter = VideoReformatter()
+        self._grey = header.chroma == "mono"  # FFmpeg takes every grey picture for full range
+        self._pixels = "yuv444p" if self._grey else FORMATS[header.chroma]
+        self._to_rgb = ToRgb(header.width, header.height, self._pixels, colour, _SITINGS.get(header.chroma, "center"))
 
     def __enter__(self) -> Y4MReader:
         return self
@@ -174,41 +172,30 @@ class Y4MReader:
 
     def _rgb(self, data: bytearray) -> Array:
         import av
-        from av.video.reformatter import Colorspace, Interpolation
 
-        grey = self.header.chroma == "mono"  # FFmpeg takes every grey picture for full range
-        frame = av.VideoFrame(self.header.width, self.header.height, "yuv444p" if grey else FORMATS[self.header.chroma])
-        for rows in list(_rows(frame))[1:] if grey else ():
+        frame = av.VideoFrame(self.header.width, self.header.height, self._pixels)
+        filled = list(planes(frame))
+        for rows in filled[1:] if self._grey else ():
             rows[:] = 128
         start = 0
-        for rows, (height, width) in zip(_rows(frame), self.header.planes, strict=not grey):
-            rows[:, :width] = np.frombuffer(data, np.uint8, height * width, start).reshape(height, width)
+        for rows, (height, width) in zip(filled, self.header.planes, strict=not self._grey):
+            rows[:] = np.frombuffer(data, np.uint8, height * width, start).reshape(height, width)
             start += height * width
-        converted = self._reformatter.reformat(
-            frame,
-            format="rgb24",
-            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
-            src_colorspace=Colorspace[self.info.colour.conversion],
-            src_color_range=self.info.colour.range,
-            dst_color_range="JPEG",
-        )
-        return converted.to_ndarray()
+        return self._to_rgb(frame)
 
 
 class Y4MWriter:
     """A stream of frames; see :class:`engine.media.FrameWriter`. 4:2:0, or 4:4:4 where a side is odd; limited range."""
 
     def __init__(self, target: PipeWriter, info: VideoInfo, notes: tuple[str, ...] = ()) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self.written = 0
         """Frames so far."""
         self._target, self._info, self._notes = target, info, notes
         chroma = "444" if info.width % 2 or info.height % 2 else "420jpeg"
         # Whoever reads it knows no matrix either and guesses as we do; few heed the comment that says full range.
-        self._colour: Colour = colour_of(2, False, 2, 2, info.height)
+        colour = colour_of(2, False, 2, 2, info.height)
         self._header = Header(info.width, info.height, info.rate, chroma, info.aspect or Fraction(1), "p")
-        self._reformatter = VideoReformatter()
+        self._to_yuv = ToYuv(info.width, info.height, FORMATS[chroma], colour, "center")
         self._begin: int | None = None
         self._moved = Fraction(0)
         target.write(self._header.to_line() + b"\n")
@@ -225,25 +212,8 @@ class Y4MWriter:
 
     def write(self, frame: VideoFrame) -> None:
         """Send one frame."""
-        import av
-        from av.video.reformatter import Colorspace, Interpolation
-
         self._begin = frame.pts if self._begin is None else self._begin
         late = (frame.pts - self._begin) * self._info.time_base - self.written / self._info.rate
         self._moved = max(self._moved, abs(late))
-        converted = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(frame.image, format="rgb24"),
-            format=FORMATS[self._header.chroma],
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
-            src_color_range="JPEG",
-            dst_colorspace=Colorspace[self._colour.conversion],
-            dst_color_range=self._colour.range,
-        )
-        planes = zip(_rows(converted), self._header.planes, strict=True)
-        self._target.write(b"FRAME\n" + b"".join(rows[:, :width].tobytes() for rows, (_, width) in planes))
+        self._target.write(b"FRAME\n" + b"".join(rows.tobytes() for rows in planes(self._to_yuv(frame.image))))
         self.written += 1
-
-
-def _rows(frame: av.VideoFrame) -> Iterator[Array]:
-    for plane in frame.planes:
-        yield np.frombuffer(cast("bytearray", plane), np.uint8).reshape(-1, plane.line_size)[: plane.height]

@@ -41,15 +41,22 @@ def moments(outputs: dict[str, Sequence[Array]], image: dict[str, Array]) -> flo
     return total / len(outputs["relu1_2"][0])
 
 
-def colour_content(outputs: Sequence[Array], frames: Sequence[Array], chroma: float) -> float:
+def colour_content(outputs: Sequence[Array], frames: Sequence[Array], colour: float, square: int) -> float:
     total, n = 0.0, len(outputs[0])
     for output, frame in zip(outputs, frames, strict=True):
         for i in range(n):
             light, wanted = luminance(output[i]), luminance(frame[i])
             features = _seen(np.concatenate([light] * 3)) - _seen(np.concatenate([wanted] * 3))
-            colour = (output[i] - light) - (frame[i] - wanted)
-            total += float((features**2).sum()) / features.size + chroma * float((colour**2).sum()) / (3 * H * W)
+            wrong = squares(output[i].astype(float) - frame[i], square)
+            total += float((features**2).sum()) / features.size + colour * sum(float((s.mean((1, 2)) ** 2).mean()) for s in wrong) / len(
+                wrong
+            )
     return total / n
+
+
+def squares(x: Array, side: int) -> list[Array]:
+    """The whole squares of (c, h, w)."""
+    return [x[:, i : i + side, j : j + side] for i in range(0, H - side + 1, side) for j in range(0, W - side + 1, side)]
 
 
 def _seen(x: Array) -> Array:
@@ -128,10 +135,10 @@ def further_cases() -> list[Case]:
     found.append(
         Case(
             "colour_content of 2",
-            make("colour_content", chroma=3),
+            make("colour_content", colour=3, square=4),
             some("output", 2, 2, 3, H, W),
             lambda ops, *x: GivenClip(ops, [ops.asarray(f) for f in frames[:2]], x, encoder=lambda image: stand_in_encoder(ops, image)),
-            lambda *x: colour_content(x, frames[:2], 3),
+            lambda *x: colour_content(x, frames[:2], 3, 4),
             {},
         )
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Event
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from media import IDENTITY_WEIGHTS, drawn, identity_network, identity_style, rea
 
 from engine import Array, EngineError, Picture, RunError, VideoReader, write_picture
 from engine.camera import Camera, Gallery
-from engine.capture import Capture
+from engine.capture import Capture, Newest
 from engine.cli import main
 from engine.cli.infer_camera import paint_camera
 from engine.controls import Controls
@@ -218,6 +218,58 @@ def test_a_camera_that_is_unplugged_is_an_error_and_what_was_recorded_is_kept(sa
     with pytest.raises(RunError, match="no more pictures"):
         live.run()
     assert len(shown(Path("out.mp4"))) == 5
+
+
+def test_a_camera_that_hangs_does_not_hold_the_program() -> None:
+    stuck = Event()
+
+    class Stuck:
+        rate = 25.0
+
+        def read(self) -> Array | None:
+            stuck.wait(60)
+            return None
+
+    with Newest(Stuck(), grace=0.01) as newest:
+        assert newest.take(0.01) is None
+    assert newest.hangs
+    stuck.set()
+
+
+def test_an_error_while_painting_drops_no_style(same: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def paint(self, batches: Iterator[Array]) -> Iterator[Array]:
+            for _ in batches:
+                raise RunError("the graphics card has gone")
+            yield from ()
+
+        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return dict(inputs)
+
+    identity_style(other := Path("other.safetensors"), "other")
+    said: list[str] = []
+    for roll, painter, message in (
+        (Roll(grey(3)), Failing(), "the graphics card has gone"),
+        (Roll([np.zeros((4, 90, 3), np.uint8)] * 3), None, "too small to paint"),
+    ):
+        roll.free = 9
+        live = camera(roll, Wall(roll), same, other, say=said.append)
+        if painter is not None:
+            monkeypatch.setattr(live.gallery, "painter", lambda *_, made=painter: made)
+        with pytest.raises(EngineError, match=message):
+            live.run()
+        assert len(live.gallery) == 2
+    assert said == []
+
+
+def test_a_picture_of_another_size_begins_another_file_and_it_is_said(same: Path) -> None:
+    roll, said = Roll([*drawn(3, *SIZE), *drawn(2, 64, 64)]), list[str]()
+    camera(roll, Wall(roll, keys="r"), same, say=said.append).run()
+    assert [text.split(":")[0] for text in said] == [
+        "out.mp4",
+        "the picture is 64x64 now, so the recording goes on in another file",
+        "out-2.mp4",
+    ]
 
 
 def test_a_recording_that_cannot_be_written_ends_it_and_leaves_nothing(same: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import Conv2d, Dataset, Field, Loss, Sample
+from engine import Clip, Conv2d, Dataset, Field, Loss, Needs, Ops, Prepared, Sample, Tensor
 from engine.plugins import load_plugins
 from engine.testing import DatasetContract, LayerContract, LossContract, ModelContract, moving_sample
 
@@ -36,6 +36,13 @@ def failures() -> dict[str, str]:
     [
         ("NotANumber::test_value[torch]", "it is nan, not finite on oracle; look for a division"),
         ("NotFlat::test_flat_frames[torch]", "its gradient is not finite on torch; look for a division"),
+        (
+            "Deciding::test_decides_nothing_by_numbers",
+            "it calls ops.to_numpy: a backend that compiles a step reads the numbers of the first",
+        ),
+        ("Comparing::test_decides_nothing_by_numbers", "it looks at a tensor's numbers: a backend that compiles"),
+        ("EvenSides::test_another_size_and_style[torch]", "reshape"),
+        ("Keeping::test_another_size_and_style[torch]", "two style images cost the same"),
         ("NoScalar::test_value[torch]", "it returns a tensor of shape (2, 3, 16, 24); reduce it to one number, as ops.mean(x) does"),
         ("NoGradient::test_gradient[torch]", "its gradient is zero everywhere, so it teaches the network nothing"),
         ("Greedy::test_reads_only_what_it_needs", "reads clip.tap('features', 0), which its needs() does not name; let needs() return"),
@@ -50,6 +57,10 @@ def failures() -> dict[str, str]:
         ("Endless::test_ends_with_an_index_error", "dataset[3] is there though len() says 3; let it raise IndexError"),
         ("Random::test_same_sample_by_index", "dataset[0] differs from one call to the next; seed what is random by the index"),
         ("Narrow::test_samples_fit_the_contract", "samples of several sizes"),
+        ("Filed::test_construction", "it cannot be built with settings = {}: path: this setting is required"),
+        ("Filed::test_construction", "or, where files are needed, dataset(self, tmp_path) that writes them"),
+        ("Faint::test_samples_fit_the_contract", "they are uint8 from 0 to 255, not from 0 to 1"),
+        ("Idle::test_reads_every_weight", "apply() never reads the weight idle; take it out of weights()"),
         ("Halved::test_shape", "shape((3, 8, 9),) says (3, 8, 9); apply() returns (3, 4, 4)"),
         ("Blurred::test_weights", "initial() makes weight in float64; let it return float32"),
         ("Blurred::test_window", "row 1 of its output changes with row 0 of input 0; by window() it reads 1 to 1"),
@@ -92,6 +103,83 @@ def test_a_flow_that_cannot_be_told_from_a_wrong_one_is_not_judged(settings: dic
         checked.test_flow_leads_back(tmp_path)
 
 
+class Forgetful(Dull):
+    name = "contracts_forgetful"
+    untraceable: bool = Field(default=False, description="The mask is what was forgotten, else the flow.")
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = moving_sample(motion=(3, 0))
+        assert sample.flow is not None
+        assert sample.mask is not None
+        if self.untraceable:
+            return Sample(sample.frames, -sample.flow, 0 * sample.mask)
+        return Sample(sample.frames, 0 * sample.flow, sample.mask)
+
+
+@pytest.mark.parametrize(
+    ("untraceable", "said"), [(False, "no motion in the flow, but in the pictures"), (True, "the mask is 0 at every pixel")]
+)
+def test_a_flow_or_mask_that_was_never_filled_is_met(untraceable: bool, said: str, tmp_path: Path) -> None:
+    checked = type("Checked", (DatasetContract,), {"component": Forgetful, "settings": {"untraceable": untraceable}})()
+    with pytest.raises(AssertionError, match=said):
+        checked.test_flow_leads_back(tmp_path)
+
+
+class Hoarder(Loss):
+    """Five frames a step, one of them read."""
+
+    name = "contracts_hoarder"
+
+    def needs(self) -> Needs:
+        return Needs(frames=5)
+
+    def __call__(self, ops: Ops, clip: Clip, prepared: Prepared) -> Tensor:
+        return ops.mean(ops.square(clip.output(0)))
+
+
+def test_frames_that_are_never_read_are_met() -> None:
+    checked = type("Checked", (LossContract,), {"component": Hoarder})()
+    with pytest.raises(AssertionError, match=r"needs\(\) asks for 5 frames, of which the loss reads 1"):
+        checked.test_needs_only_what_it_reads()
+
+
+NOTHING_INSTALLED = """
+from engine.testing import LossContract
+from engine.plugins import load_plugins
+
+class TestContent(LossContract):
+    component = load_plugins().get("loss", "total_variation")
+"""
+
+
+class Detached(Loss):
+    """The frame before is a target that is not itself pulled along."""
+
+    name = "detached"
+
+    def needs(self) -> Needs:
+        return Needs(frames=2, flow=True)
+
+    def __call__(self, ops: Ops, clip: Clip, prepared: Prepared) -> Tensor:
+        target = ops.stop_gradient(ops.warp(clip.output(-1), clip.flow(0, -1)))
+        return ops.mean(ops.square(clip.mask(0, -1) * (clip.output(0) - target)))
+
+
+class TestDetached(LossContract):
+    component = Detached
+
+
+def test_without_a_backend_no_contract_passes(tmp_path: Path) -> None:
+    (tmp_path / "test_loss.py").write_text(NOTHING_INSTALLED)
+    (tmp_path / "pytest.ini").write_text("[pytest]")
+    ours = ",".join(f"engine_{name}" for name in ("torch", "mindspore", "onnx", "openvino"))
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "test_loss.py"]
+    environment = {**os.environ, "ENGINE_DISABLE_PLUGINS": ours, "COLUMNS": "600"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "ERROR test_loss.py::TestContent::test_gradient[none installed] - Failed: no backend that trains is installed" in done.stdout
+
+
 def test_a_replaced_test_is_refused() -> None:
     with pytest.raises(TypeError, match=r"TestMine replaces test_gradient of LossContract.*expected_failures = \{'test_gradient': 'why'\}"):
         type("TestMine", (LossContract,), {"component": HOST.get("loss", "content"), "test_gradient": lambda self: None})
@@ -103,6 +191,25 @@ def test_a_replaced_test_is_refused() -> None:
 def test_an_expected_failure_of_no_test_is_refused() -> None:
     with pytest.raises(TypeError, match=r"names 'test_gradiant\[torch\]', and there is no such test"):
         type("TestMine", (LossContract,), {"component": HOST.get("loss", "content"), "expected_failures": {"test_gradiant[torch]": "x"}})
+
+
+def test_an_expected_failure_without_a_reason_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected_failures gives no reason for 'test_value'"):
+        type("TestX", (LossContract,), {"component": type(HOST.make_loss("content")), "expected_failures": {"test_value": " "}})
+
+
+class Dimmed(Dull):
+    """A right flow under a light that goes down: what lies outside the picture is black, and near to it."""
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = moving_sample(motion=(2, -1), name=f"a texture {index}")
+        frames = (sample.frames * np.array([0.2, 0.1]).reshape(2, 1, 1, 1)).astype(np.uint8)
+        return Sample(frames, sample.flow, sample.mask)
+
+
+def test_a_right_flow_of_dark_pictures_is_no_wrong_one(tmp_path: Path) -> None:
+    contract = type("TestX", (DatasetContract,), {"component": Dimmed})()
+    contract.test_flow_leads_back(tmp_path)
 
 
 def test_a_component_of_another_kind_is_refused() -> None:

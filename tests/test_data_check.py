@@ -70,6 +70,40 @@ def test_the_samples_of_a_recipe_are_spread_evenly(tmp_path: Path) -> None:
     assert "not looked at: 16381 samples; --samples 16384 reads all" in done.stdout.splitlines()
 
 
+TURNED = """
+from engine import Dataset, Field, Sample, hookimpl
+from engine.testing import moving_sample
+
+class Turned(Dataset):
+    name = "turned"
+    how: str = Field(description="What is wrong with its flow.")
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        sample = moving_sample(motion=(4, -1), name=f"texture {range(3)[index]}")
+        wrong = {"nothing": sample.flow, "negated": -sample.flow, "exchanged": sample.flow[:, ::-1]}[self.how]
+        return Sample(sample.frames, wrong.copy(), sample.mask)
+
+@hookimpl
+def engine_register_datasets():
+    return [Turned]
+"""
+
+
+@pytest.mark.parametrize("how", ["nothing", "negated", "exchanged"])
+def test_a_flow_that_would_fit_better_turned_is_doubted(how: str, tmp_path: Path) -> None:
+    (tmp_path / "turned.py").write_text(TURNED)
+    text = write_tiny(tmp_path).read_text()
+    (old,) = (line for line in text.splitlines() if line.startswith("dataset:"))
+    (tmp_path / "mine.yaml").write_text(text.replace(old, f"dataset: {{name: turned, how: {how}}}"))
+    done = check("mine.yaml", "--plugin", "turned.py", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    doubts = [line for line in done.stdout.splitlines() if line.startswith("doubt: ")]
+    assert [how in doubt for doubt in doubts] == ([] if how == "nothing" else [True])
+
+
 STRANGER = """
 from pathlib import Path
 from typing import ClassVar

@@ -227,3 +227,23 @@ def test_an_encoder_leaves_the_threads_of_others_as_they_are(codec: str, tmp_pat
             writer.write(VideoFrame(image, k, 1))
             assert (os.sched_getscheduler(0), os.sched_getaffinity(0)) == before
     assert (os.sched_getscheduler(0), os.sched_getaffinity(0)) == before
+
+
+@pytest.mark.skipif("av1" not in available(), reason="this FFmpeg has no SVT-AV1")
+def test_a_rate_that_an_encoder_does_not_take_changes_no_time(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.mkv", drawn(5, 48, 64), rate=Fraction(500))
+    with VideoReader(source) as reader, writing_video(tmp_path / "out.mkv", reader.info, encoding=Encoding("av1")) as writer:
+        for frame in reader.frames():
+            writer.write(frame)
+    assert shown(tmp_path / "out.mkv")[:5] == shown(source)[:5]
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("h264", ".mkv"), ("vp9", ".mp4"), ("vp9", ".webm"), ("vp9", ".mkv")])
+def test_the_shape_of_pixels_is_kept_or_said_to_be_lost(codec: str, suffix: str, tmp_path: Path) -> None:
+    info = VideoInfo(64, 48, Fraction(1, 25), Fraction(25), colour_of(2, False, 2, 2, 48), Fraction(16, 15))
+    with writing_video(tmp_path / f"x{suffix}", info, encoding=Encoding(codec)) as writer:
+        writer.write(VideoFrame(drawn(1, 48, 64)[0], 0, 1))
+    with VideoReader(tmp_path / f"x{suffix}") as reader:
+        kept = reader.info.aspect == Fraction(16, 15)
+    assert kept != any("has square pixels, so it is shown in other proportions" in note for note in writer.notes)
+    assert kept == (codec == "h264" or suffix == ".mp4")

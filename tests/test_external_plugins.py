@@ -1,9 +1,11 @@
-"""Strangers' plugins, each a distribution of its own: installed, used together, removed; in this order."""
+"""Strangers' plugins, each a distribution of its own: installed, tested by their own tests, used together, removed; in this order."""
 
 from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +73,18 @@ def test_the_engine_lists_them(external: ExternalSite) -> None:
         assert {kind: list(names) for kind, names in record["components"].items() if names} == components
 
 
+def test_their_own_tests_pass(external: ExternalSite) -> None:
+    done = external.tests(*EXTERNAL)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    passed = re.findall(r"^PASSED (?:\S*/)?sources/(\w+)/tests/", done.stdout, re.MULTILINE)
+    assert set(passed) == set(EXTERNAL)
+    if "CI" in os.environ:
+        skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+        assert not skipped
+
+
 @pytest.mark.usefixtures("encoder_weights")
-@pytest.mark.parametrize("name", [name for name in TRAINING if name == "torch"])
+@pytest.mark.parametrize("name", [name for name in TRAINING if name in ("torch", "mindspore")])
 def test_a_style_of_three_strangers(external: ExternalSite, name: str) -> None:
     """Loss, dataset and model of three plugins train together, a fourth measures, and what they trained is painted with."""
     run = external.folder / f"run_{name}"
@@ -86,6 +98,17 @@ def test_a_style_of_three_strangers(external: ExternalSite, name: str) -> None:
     done = external.engine("infer", "frames/frame_0001.png", "--style", run, "--backend", name, "--device", "cpu", "-o", painted)
     assert done.returncode == 0, done.stderr
     assert read_picture(painted).rgb.shape == read_picture(external.folder / "frames/frame_0001.png").rgb.shape
+
+
+def test_the_recipes_of_the_docs_are_right(external: ExternalSite) -> None:
+    """With these plugins; the frames lie where the dataset's page says."""
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    recipes = [block for page in pages for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.M | re.S)]
+    assert len(recipes) >= 2
+    for number, text in enumerate(recipes):
+        (external.folder / f"docs_{number}.yaml").write_text(text)
+        done = external.engine("recipes", "check", f"docs_{number}.yaml")
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_command_counts_frames(external: ExternalSite) -> None:

@@ -37,7 +37,8 @@ def test_needs_are_no_more_than_is_read() -> None:
         ("feature_difference", {"layers": []}),
         ("noise_stability", {"noise": 0}),
         ("moments", {"layers": []}),
-        ("colour_content", {"chroma": -1}),
+        ("colour_content", {"colour": -1}),
+        ("colour_content", {"square": 0}),
         *(("long_term_temporal", {"distances": distances}) for distances in ([], [0, 1], [2, 1], [1, 1])),
     ],
 )
@@ -177,17 +178,21 @@ def test_moments_of_a_constant_picture_have_a_gradient(name: str) -> None:
 
 
 @BACKEND
-def test_colours_are_held_and_light_is_the_features_business(name: str) -> None:
+def test_colours_are_held_in_the_large_and_free_in_the_small(name: str) -> None:
     ops = backend(name).ops
     frame = draw("frame", (1, 3, H, W))
 
-    def cost(output: Array, chroma: float) -> float:
+    def cost(output: Array, colour: float, square: int = 2) -> float:
         shown = [ops.asarray(frame)], [ops.asarray(output)]
         clip = GivenClip(ops, *shown, encoder=lambda x: stand_in_encoder(ops, x))
-        return value("colour_content", ops, clip, chroma=chroma)
+        return value("colour_content", ops, clip, colour=colour, square=square)
 
     assert cost(frame, 5) == 0
-    assert cost(frame + 0.3, 1e6) == pytest.approx(cost(frame + 0.3, 0), rel=1e-3)  # lighter, of the same colours
     grey = np.repeat(luminance(frame), 3, 1).astype(np.float32)
-    assert cost(grey, 0) == pytest.approx(0, abs=1e-9)
-    assert cost(grey, 2) == pytest.approx(2 * float(((frame - grey) ** 2).mean()), rel=1e-4)
+    assert cost(grey, 0) == pytest.approx(0, abs=1e-9)  # the features see light alone
+    assert cost(grey, 2, 1) == pytest.approx(2 * float(((frame - grey) ** 2).mean()), rel=1e-4)
+    red = np.array([0.7152, -0.2126, 0], np.float32).reshape(1, 3, 1, 1)  # of no light
+    dots = np.where((np.indices((H, W)).sum(0) % 2)[None, None], red, -red).astype(np.float32)
+    assert cost(frame + dots, 1) == pytest.approx(0, abs=1e-6)
+    assert cost(frame + red, 1) == pytest.approx(float((red**2).mean()), rel=1e-4)
+    assert cost(frame + red, 1, 1000) == pytest.approx(float((red**2).mean()), rel=1e-4)  # one square, the whole picture

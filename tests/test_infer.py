@@ -75,6 +75,8 @@ def test_outputs_stand_beside_their_inputs(folder: Path) -> None:
     assert targets(folder, ["album"]) == ["album.candy/9.jpg", "album.candy/10.png", "album.candy/x2.PNG"]
     (folder / "old.avi").write_bytes(b"")
     assert targets(folder, ["old.avi"]) == ["old.candy.mp4"]
+    (folder / "bare").write_bytes(b"")
+    assert targets(folder, ["bare"]) == ["bare.candy.mp4"]
 
 
 def test_outputs_go_where_they_are_sent(folder: Path) -> None:

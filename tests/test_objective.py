@@ -6,7 +6,22 @@ import numpy as np
 import pytest
 from installed import HOST, TRAINING, backend
 
-from engine import Batch, BatchTensors, EngineError, Loss, Network, Objective, TrainingPlan
+from engine import (
+    Batch,
+    BatchTensors,
+    Clip,
+    EngineError,
+    Field,
+    Loss,
+    Needs,
+    Network,
+    Objective,
+    Ops,
+    Prepared,
+    RunError,
+    Tensor,
+    TrainingPlan,
+)
 from engine.chained_flow import chain_flow
 from engine.objective import PlanClip, union
 from engine.testing import OracleOps
@@ -118,3 +133,58 @@ def test_reduced_precision_is_near_and_ends_before_the_losses(precision: str) ->
     found = float(backend("torch", precision).trainer(given).evaluate(data)["total"])
     assert found != exact
     assert found == pytest.approx(exact, rel=0.03)
+
+
+class Odd(Loss):
+    """A loss that goes wrong in one of several ways."""
+
+    name = "odd"
+    way: str = Field(description="Which.")
+
+    def needs(self) -> Needs:
+        return Needs()
+
+    def __call__(self, ops: Ops, clip: Clip, prepared: Prepared) -> Tensor:
+        if self.way == "raises":
+            raise KeyError("brush")
+        if self.way == "does not fit":
+            return ops.mean(ops.matmul(clip.output(0), clip.output(0)))
+        if self.way == "greedy":
+            return ops.mean(clip.encoded("output", "relu2_2", 0))
+        return {"number": 1.0, "nothing": None, "picture": clip.output(0), "constant": ops.mean(clip.frame(0))}[self.way]
+
+
+@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("raises", r"the loss odd failed: KeyError: 'brush' \(.*test_objective.py:\d+\)\n  `engine plugins check loss odd` tries"),
+        (
+            "greedy",
+            r"the loss odd reads clip.encoded\('output', 'relu2_2', 0\), which its needs\(\) does not name\n  Let needs\(\) return Needs\(",
+        ),
+        ("number", r"the loss odd returns 1.0; allowed: a tensor of shape \(\), made by ops"),
+        ("nothing", "the loss odd returns None; allowed"),
+        ("picture", r"the loss odd returns a tensor of shape \(1, 3, 20, 24\); allowed"),
+    ],
+)
+def test_a_loss_that_goes_wrong_is_named(name: str, way: str, said: str) -> None:
+    others = {"content": HOST.make_loss("content", {"layer": "relu2_2"})}  # what one loss asks for is there for no other
+    trainer = backend(name, "float32").trainer(plan({"odd": Odd(way=way)} | others))
+    with pytest.raises(RunError, match=said):
+        trainer.step(batch(n=1))
+
+
+def test_where_an_operator_fails_the_line_of_the_loss_is_told() -> None:
+    """Of torch; MindSpore computes later, and then says in words of its own that something did not fit."""
+    trainer = backend("torch", "float32").trainer(plan({"odd": Odd(way="does not fit")}))
+    with pytest.raises(RunError, match=r"the loss odd failed: RuntimeError: .*\n?.*test_objective.py:\d+\)\n"):
+        trainer.step(batch(n=1))
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_loss_without_a_gradient_teaches_nothing(name: str) -> None:
+    given = plan({"odd": Odd(way="constant")})
+    trainer = backend(name, "float32").trainer(given)
+    assert float(trainer.step(batch(n=1))["total"]) != 0
+    assert all(np.array_equal(x, given.weights[key]) for key, x in trainer.weights().items())

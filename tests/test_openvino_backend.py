@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -303,3 +304,18 @@ from engine.cli import main
 def test_threads_are_what_is_asked_for_or_what_the_process_has(monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert cores() == (threads or len(os.sched_getaffinity(0)))
+
+
+def test_threads_that_paint_with_one_backend_take_turns() -> None:
+    """The memory of a session is given back when another one runs, and not while it runs itself."""
+    used = load_plugins().make_backend("openvino", device="cpu", precision="float32")
+    parts = [reconet(width) for width in (4, 8)]
+    painters = [used.painter(*part) for part in parts]
+    image = images(1, 64, 96)
+    wanted = [next(iter(painter.run({"image": image}).values())) for painter in painters]
+
+    def paint(i: int) -> bool:
+        return all(np.array_equal(next(iter(painters[i].run({"image": image}).values())), wanted[i]) for _ in range(25))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(paint, [0, 1, 0, 1]))

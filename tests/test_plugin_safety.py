@@ -163,7 +163,7 @@ def test_two_strangers_with_one_command_neither_gets_it(site: Site) -> None:
 
     app = typer.Typer()
     failures = host.register_commands(app)
-    said = "could not add its commands: adam and zoe both have a command 'same', so neither is added"
+    said = "could not add its commands: adam and zoe each have a command 'same', so none of these is added"
     assert failures == [f"the plugin adam {said}", f"the plugin zoe {said}"]
     assert "lonely" in [info.name for info in app.registered_commands]
     assert (record("adam", host).error, record("mia", host).error) == (said, "")
@@ -186,6 +186,42 @@ def test_a_plugin_for_another_major_version_is_refused(site: Site, stated: str, 
     found = record(name)
     assert found.status == ("failed" if said else "loaded")
     assert said in found.error
+
+
+@pytest.mark.parametrize("code", ["from engine import NotYetThere", "import nothing_of_this_name", "1 / 0", "raise SystemExit(3)"])
+def test_the_api_is_told_where_the_plugin_cannot_even_be_imported(site: Site, code: str) -> None:
+    name = site.install("made-for", f'ENGINE_API = "2"\n{code}\n')
+    said = record(name).error
+    assert said.startswith("this plugin was made for version 2 of the engine's API, and this is 1.0\n")
+    assert "It said: " in said
+
+
+def test_the_api_is_read_of_the_module_where_the_plugin_is_an_object_in_it(site: Site) -> None:
+    code = 'ENGINE_API = "2"\n' + LOSS.format(name="made").replace("def engine_register_losses():", "def register():")
+    name = site.install("made-for", code + "\nclass Hooks:\n    @hookimpl\n    def engine_register_losses(self):\n        return [Loss1]\n")
+    (entry,) = site.folder.glob("made_for*.dist-info/entry_points.txt")
+    entry.write_text(entry.read_text().rstrip() + ":Hooks\n")
+    assert "made for version 2" in record(name).error
+
+
+def test_what_pytest_raises_to_skip_ends_nothing(site: Site) -> None:
+    name = site.install("skips", "import pytest\npytest.importorskip('nothing_of_this_name')\n")
+    assert "could not import 'nothing_of_this_name'" in record(name).error
+
+
+def test_a_command_that_looks_like_one_of_the_engines_is_refused(site: Site) -> None:
+    site.install("mimic", COMMAND.format(name="Train"))
+    import typer
+
+    app = typer.Typer()
+    app.command("train")(lambda: None)
+    assert load_plugins().register_commands(app) == ["the plugin mimic could not add its commands: there is a command 'train' already"]
+
+
+def test_a_plugin_file_that_is_named_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(LOSS.format(name="mine"))
+    monkeypatch.chdir(tmp_path)
+    assert "mine" in load_plugins([Path("mine.py"), tmp_path / "mine.py"]).names("loss")
 
 
 def train(site: Site, folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -214,6 +250,6 @@ def test_a_loss_that_is_no_number_ends_the_run(site: Site, tmp_path: Path) -> No
     write_tiny(tmp_path)
     done = train(site, tmp_path, "tiny.yaml", "--run-dir", "run", "-q", "--set", "losses=[{name: lost}]")
     assert done.returncode == 1
-    assert "the loss lost is no longer a finite number" in done.stderr
+    assert "the loss lost is no longer a finite number at step 1" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "style.safetensors").exists()

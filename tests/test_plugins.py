@@ -12,7 +12,7 @@ import typer
 from plugin_site import LOSS, Site, record
 
 from engine.cli import make_app
-from engine.errors import EngineError, RunError
+from engine.errors import EngineError, LossFailed, RunError
 from engine.plugins import PluginHost, load_plugins
 
 
@@ -57,6 +57,7 @@ def test_first_party_plugins_arrive_by_entry_point_too() -> None:
         (LOSS.format(name="m").replace("engine_register_losses()", "engine_register_losses(host)"), "host"),
         (LOSS.format(name="m").replace("return [Loss1]", "raise ValueError('no luck')"), "ValueError: no luck"),
         (LOSS.format(name="m").replace("return [Loss1]", "pass"), "returned None; allowed: a list of loss classes"),
+        ("import engine", "this plugin has no hook, so it brings nothing; allowed: engine_register_models, "),
         (LOSS.format(name="m").replace("return [Loss1]", "return 'Loss1'"), "returned 'Loss1'"),
         (LOSS.format(name="m").replace("return [Loss1]", "return [Loss1()]"), "allowed: subclasses of engine.Loss"),
         (LOSS.format(name="m").replace("return [Loss1]", "return [int]"), "allowed: subclasses of engine.Loss"),
@@ -102,10 +103,10 @@ def test_two_components_of_one_name_neither_loads(site: Site) -> None:
     host = load_plugins()
     assert "same" not in host.names("loss")
     assert "lonely" in host.names("loss")
-    with pytest.raises(EngineError, match="one and two both have a loss called 'same', so neither loads"):
+    with pytest.raises(EngineError, match="one and two each have a loss called 'same', so none of these loads"):
         host.get("loss", "same")
     for name in (one, two):
-        assert "one and two both have a loss called 'same'" in record(name, host).error
+        assert "one and two each have a loss called 'same'" in record(name, host).error
         assert not record(name, host).components["loss"]
 
 
@@ -133,6 +134,8 @@ def test_a_misspelt_name_among_the_disabled_is_said(monkeypatch: pytest.MonkeyPa
 def test_an_unknown_name_is_met_with_a_suggestion() -> None:
     with pytest.raises(EngineError, match=r"no loss is called 'contant'; did you mean 'content'\? known: (\w+, )*content, "):
         load_plugins().get("loss", "contant")
+    with pytest.raises(EngineError, match=r"(?s)no loss is called 'zzz'; known: .*Is the plugin that brings it installed"):
+        load_plugins().get("loss", "zzz")
     with pytest.raises(EngineError, match=r"no kind of component is called 'losses'; did you mean 'loss'\?"):
         load_plugins().get("losses", "content")
 
@@ -203,17 +206,29 @@ def engine_after_step(run, step):
 
 
 def test_hooks_run_in_name_order_and_one_that_raises_stops_no_other(site: Site) -> None:
-    for name, then in (("zoe", ""), ("adam", "raise KeyError('lost')"), ("mia", "1 / 0")):
+    for name, then in (("zoe", ""), ("adam", "raise KeyError('lost')"), ("mia", "1 / 0"), ("eve", "raise SystemExit(3)")):
         site.install(name, LIFECYCLE.format(name=name, then=then))
-    host, seen = PluginHost([p for p in load_plugins().plugins if p.distribution in ("zoe", "adam", "mia")]), []
+    host, seen = PluginHost([p for p in load_plugins().plugins if p.distribution in ("zoe", "adam", "mia", "eve")]), []
     with pytest.raises(RunError) as caught:
         host.call("engine_after_step", run=seen, step=7, losses={})
-    assert seen == ["adam", "mia", "zoe"]
+    assert seen == ["adam", "eve", "mia", "zoe"]
     lines = caught.value.problem.splitlines()
     assert lines[0].startswith("the plugin adam failed in engine_after_step at step 7: KeyError: 'lost' (")
-    assert lines[1].startswith("the plugin mia failed in engine_after_step at step 7: ZeroDivisionError: division by zero (")
+    assert lines[1].startswith("the plugin eve failed in engine_after_step at step 7: SystemExit: 3 (")
+    assert lines[2].startswith("the plugin mia failed in engine_after_step at step 7: ZeroDivisionError: division by zero (")
     assert caught.value.exit_code == 1
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_loss_that_fails_in_a_hook_is_not_the_plugins_fault(site: Site) -> None:
+    evaluates = "from engine.errors import LossFailed\n    raise LossFailed('the loss odd failed')"
+    site.install("watcher", LIFECYCLE.format(name="watcher", then=evaluates))
+    site.install("zoe", LIFECYCLE.format(name="zoe", then="1 / 0"))
+    host, seen = PluginHost([p for p in load_plugins().plugins if p.distribution in ("watcher", "zoe")]), []
+    with pytest.raises(LossFailed, match=r"^the loss odd failed\n") as caught:
+        host.call("engine_after_step", run=seen, step=7, losses={})
+    assert seen == ["watcher", "zoe"]
+    assert "the plugin zoe failed in engine_after_step at step 7: ZeroDivisionError" in caught.value.__notes__[0]
 
 
 def test_ctrl_c_in_a_hook_is_no_failure_of_the_plugin(site: Site) -> None:

@@ -68,6 +68,14 @@ def test_each_passes_its_contract(installed: Installed) -> None:
     assert "passed" in done.stdout
 
 
+def test_each_is_strictly_typed(installed: Installed) -> None:
+    parts = [str(part) for kind in KINDS for part in (f"my_{kind}/grain_{kind}", f"my_{kind}/tests")]
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", *parts]
+    done = subprocess.run(command, cwd=installed.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"no issues found in {2 * len(KINDS)} source files" in done.stdout
+
+
 def test_each_is_listed_and_shown(installed: Installed) -> None:
     listed = installed.engine("plugins").stdout
     for kind in KINDS:

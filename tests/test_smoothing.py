@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
@@ -146,6 +146,18 @@ def test_the_source_shows_as_it_is_under_the_other_controls() -> None:
     for frame, image, found in zip(frames, smoothed, both, strict=True):
         np.testing.assert_array_equal(found[:, :60], frame[:, :60])
         np.testing.assert_array_equal(found, retouch(frame, recolour(frame, image), strength=0.5, mask=mask))
+
+
+def test_what_does_not_show_is_not_smoothed() -> None:
+    frames = [np.full((8, 8, 3), 10 * k, np.uint8) for k in range(3)]  # too small to find motion in
+
+    def paint(sources: Iterable[Array]) -> Iterator[Array]:
+        yield from (255 - image for image in sources)
+
+    for frame, found in zip(frames, retouched(paint, frames, Controls(0, smooth=1)), strict=True):
+        np.testing.assert_array_equal(found, frame)
+    with pytest.raises(EngineError, match="too small to follow its motion"):
+        list(retouched(paint, frames, Controls(0.1, smooth=1)))
 
 
 def test_the_command_smooths_videos_and_leaves_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,10 @@ def engine_before_training(run):
     run.trainer.step = counted
 
 @hookimpl
+def engine_before_timing(run):
+    (run.folder / "timing.txt").write_text(str((run.folder / "style.safetensors").is_file()))
+
+@hookimpl
 def engine_after_training(run):
     kept = load_checkpoint(run.folder / "checkpoint.safetensors")
     now = {**run.trainer.weights(), **run.trainer.state()}
@@ -94,7 +98,7 @@ def content(path: Path) -> dict[str, object]:
         return dict(file.metadata()) | {name: (x.dtype, x.shape, x.tobytes()) for name in file.keys() for x in [file.get_tensor(name)]}  # noqa: SIM118 - it is no dict
 
 
-def test_a_run_says_what_its_loader_cost_and_is_no_other_run(tmp_path: Path) -> None:
+def test_a_run_calls_engine_before_timing_says_what_its_loader_cost_and_is_no_other_run(tmp_path: Path) -> None:
     recipe = write_tiny(tmp_path, preview="{every: 1000}", checkpoint="{every: 1000}", steps=str(STEPS))
     (tmp_path / "stops.py").write_text(STOPS.replace("SIGNALS", "0"))
     words = [ENGINE, "train", recipe, "--run-dir", tmp_path / "timed", "--plugin", tmp_path / "stops.py"]
@@ -111,6 +115,7 @@ def test_a_run_says_what_its_loader_cost_and_is_no_other_run(tmp_path: Path) -> 
     assert " left\nthe style is written; timing some more steps with and without the loader, " in done.stderr
     assert f"; a step with the live loader takes {step['ratio']:.2f}x of one over a single batch ({BLOCK} of each)" in done.stderr
     assert (tmp_path / "timed" / "seen.txt").is_file()
+    assert (tmp_path / "timed" / "timing.txt").read_text() == "True"
     (tmp_path / "untimed.py").write_text("from engine import step_times\n\nstep_times.MOST = 0\n")
     words = [ENGINE, "train", recipe, "--run-dir", tmp_path / "untimed", "--plugin", tmp_path / "untimed.py"]
     done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)  # a process too: threads decide how sums are rounded

@@ -16,6 +16,8 @@ from weight_files import publishing
 
 from engine import EngineError
 from engine.cli import make_app
+from engine.foreign import find_published
+from engine.plugins import load_plugins
 from engine.pth import write_pth
 from engine.style import find_style, load_style, read_style
 
@@ -285,3 +287,16 @@ def test_without_a_network_it_says_what_to_do(plugin: Path) -> None:
 
 def test_the_published_styles_are_known_by_name() -> None:
     assert "did you mean 'mosaic'? known: autoportrait, candy" in refused("pull", "mosaik")
+
+
+def test_nobody_takes_the_name_of_a_published_style(folder: Path, plugin: Path) -> None:
+    ours = find_published("candy", load_plugins()).address
+    plugin.write_text(plugin.read_text().replace('("good", "short", "gone")', '("candy", "good")'))
+    other = folder / "other_plugin.py"
+    other.write_text(
+        plugin.read_text().replace('name = "mixer"', 'name = "aaa"').replace("class Mixer", "class Other").replace("[Mixer]", "[Other]")
+    )
+    host = load_plugins([plugin, other])
+    assert find_published("candy", host).address == ours
+    with pytest.raises(EngineError, match=r"other_plugin.py.* and .*mixer_plugin.py.* each publish a style called 'good'"):
+        find_published("good", host)

@@ -217,6 +217,15 @@ def test_the_plan_of_the_widest_reconet_fits_4k_into_two_gigabytes() -> None:
     assert choose_rows(plan, 360, 640, 2 * 10**9) is None
 
 
+def test_what_is_kept_on_the_host_takes_no_room_on_a_card() -> None:
+    plan = Plan.of(HOST.make_model("reconet", {}).network())
+    room = int(plan.kept_numbers * 2160 * 3840 * 4 * 2.1)  # half of it is used: nothing is left beside what is kept
+    shared, card = (choose_rows(plan, 2160, 3840, room, keeps=keeps) for keeps in (True, False))
+    assert shared == 64
+    assert card is not None
+    assert card > 64
+
+
 def test_the_command_paints_pictures_videos_and_blends_in_stripes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "photo.png"
     write_picture(photo, Picture(np.random.default_rng(0).integers(0, 256, (70, 54, 3), np.uint8)))

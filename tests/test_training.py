@@ -213,11 +213,11 @@ def test_lifecycle_hooks_are_called_in_order(tmp_path: Path) -> None:
     assert (folder / "calls.txt").read_text() == "before:0/2 step:1 step:2 after:True before:2/3 step:3 after:True "
 
 
-@pytest.mark.parametrize(("step", "said"), [(6, "loss total_variation.*"), (8, "weight '.*'")])
+@pytest.mark.parametrize(("step", "said"), [(6, "every loss"), (8, "the weight '.*'")])
 def test_what_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path, step: int, said: str) -> None:
     recipe, folder = write_tiny(tmp_path), tmp_path / "run"
     (tmp_path / "a_ruin.py").write_text(RUINS.replace("STEP", str(step)))
-    with pytest.raises(RunError, match=rf"^[^:]*run: the {said} is no longer a finite number at step 8") as caught:
+    with pytest.raises(RunError, match=rf"^[^:]*run: {said} is no longer a finite number at step 8") as caught:
         train(recipe, plugins=[tmp_path / "a_ruin.py"], run_dir=folder)
     assert "untouched" in str(caught.value)
     assert all(json.loads(line, parse_constant=pytest.fail) for line in (folder / "metrics.jsonl").read_text().splitlines())

@@ -155,6 +155,40 @@ def test_a_file_that_ends_early_is_painted_as_far_as_it_goes_and_said(tmp_path: 
     assert "the input ends early" in reader.notes()
 
 
+def test_a_file_whose_end_was_cut_away_is_whole(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.mp4", drawn(30, 48, 64), options={"crf": "10", "g": "10"})
+    data = bytearray(source.read_bytes())
+    at = data.index(b"elst") + 12  # the first edit's duration, in thousandths of a second
+    assert int.from_bytes(data[at : at + 4], "big") == 1200
+    data[at : at + 4] = (600).to_bytes(4, "big")
+    source.write_bytes(data)
+    images, reader, _ = copied(source, tmp_path / "out.mp4")
+    assert len(images) == 15
+    assert reader.notes() == ()  # was: the input ends early
+
+
+def test_empty_chunks_of_an_avi_are_no_early_end(tmp_path: Path) -> None:
+    ticks = [*range(10), *range(13, 20)]
+    source = write_clip(tmp_path / "in.avi", drawn(17, 120, 160), codec="mpeg4", options={}, ticks=ticks)
+    images, reader, _ = copied(source, tmp_path / "out.mp4")
+    assert len(images) == 17
+    assert reader.notes() == ()  # was: the input ends early
+    assert [round(25 * time) for time in shown(tmp_path / "out.mp4")[:17]] == ticks
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    _, reader, _ = copied(source, tmp_path / "out.mp4")
+    assert "the input ends early" in reader.notes()
+
+
+def test_a_size_that_changes_on_the_way_is_made_that_of_the_first(tmp_path: Path) -> None:
+    small = write_clip(tmp_path / "small.ts", drawn(5, 48, 64)).read_bytes()
+    large = write_clip(tmp_path / "large.ts", [image.repeat(2, 0).repeat(2, 1) for image in drawn(5, 48, 64)]).read_bytes()
+    (tmp_path / "in.ts").write_bytes(small + large)
+    images, reader, writer = copied(tmp_path / "in.ts", tmp_path / "out.mp4")
+    assert len(images) == writer.written == 10
+    assert max(difference(image, again) for image, again in zip(images[:5], images[5:], strict=True)) < 3
+    assert "5 frames of the input have another size; they were resized to that of the first" in reader.notes()
+
+
 @pytest.mark.parametrize(("lost", "shown_instead"), [((7, 8), 6), ((0, 1), 2), ((28, 29), 27)])
 def test_lost_frames_repeat_another_and_are_counted(lost: tuple[int, int], shown_instead: int, tmp_path: Path) -> None:
     import av
@@ -171,7 +205,8 @@ def test_lost_frames_repeat_another_and_are_counted(lost: tuple[int, int], shown
                 damaged.mux(kept)
     images, reader, writer = copied(source, tmp_path / "out.mp4")
     assert len(images) == writer.written == 30
-    assert "2 frames of the input cannot be decoded; each repeats the frame before it" in reader.notes()
+    when = f"the first at {lost[0] / 25:.2f} s"
+    assert f"2 frames of the input cannot be decoded ({when}); each repeats the frame before it" in reader.notes()
     assert shown(tmp_path / "out.mp4")[:30] == shown(whole)[:30]
     for i in lost:
         np.testing.assert_array_equal(images[i], images[shown_instead])
@@ -225,6 +260,29 @@ def test_an_unknown_suffix_names_the_allowed_ones(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4", drawn(1, 32, 32))
     with VideoReader(source) as reader, pytest.raises(EngineError, match=r"'\.gif'.*\.mp4, \.m4v, \.mov, \.mkv"):
         writing_video(tmp_path / "out.gif", reader.info).__enter__()
+
+
+def test_interlaced_video_is_said(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.mp4", drawn(3, 48, 64), options={"crf": "10", "x264-params": "tff=1"})
+    with VideoReader(source) as reader:
+        assert len(list(reader.frames())) == 3
+        assert reader.notes() == ("the input is interlaced; its frames are painted as they are",)
+
+
+@pytest.mark.parametrize("alpha", [255, 90])
+def test_transparency_is_said_to_be_dropped(tmp_path: Path, alpha: int) -> None:
+    import av
+
+    with av.open(str(tmp_path / "in.mov"), "w") as container:
+        stream: Any = container.add_stream("qtrle", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "argb"
+        for image in drawn(2, 48, 64):
+            rgba = np.dstack([image, np.full((48, 64), alpha, np.uint8)])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
+        container.mux(stream.encode(None))
+    with VideoReader(tmp_path / "in.mov") as reader:
+        assert len(list(reader.frames())) == 2
+        assert reader.notes() == (("its transparency was dropped",) if alpha < 255 else ())
 
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "carphone_pristine.mp4"])

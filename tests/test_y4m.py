@@ -233,7 +233,7 @@ def test_a_piped_input_is_told_by_its_content(folder: Path) -> None:
         (["-"], None, "no name for what is made of standard input"),
         (["-", "-"], "new", "standard input can be read once"),
         (["-", "a.png"], "-", "-o - takes one picture or video, not 2"),
-        (["-"], "x.mp4", r"a picture is not written as '\.mp4'"),
+        (["-"], "x.mp4", r"no y4m, and x\.mp4 takes y4m video only\n  Send videos as y4m"),
     ],
 )
 def test_a_pipe_that_cannot_be_used_is_refused(folder: Path, inputs: list[str], output: str | None, message: str) -> None:
@@ -256,6 +256,20 @@ def test_pictures_and_videos_go_through_pipes(folder: Path) -> None:
         pairs = list(zip(reader.frames(), original.frames(), strict=True))
         assert reader.info.rate == original.info.rate
     assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in pairs) < 1.5
+
+
+def test_a_reader_that_stops_or_was_never_there_is_said(folder: Path) -> None:
+    write_clip(folder / "clip.mp4", drawn(4, 48, 64))
+    writing = subprocess.Popen([*ENGINE, "clip.mp4", "-o", "-.mkv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert writing.stdout is not None
+    writing.stdout.close()
+    said = writing.communicate()[1].decode()
+    assert writing.returncode == 1
+    assert "standard output: 4 frames, 64x48" in said
+    assert "error: standard output: whoever was reading has stopped" in said  # was nothing
+    closed = [sys.executable, "-c", f"import os; os.close(1); os.execv({sys.executable!r}, {[*ENGINE, 'clip.mp4', '-o', '-']!r})"]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.decode().splitlines()[0]) == (2, "error: -o: standard output is closed")  # was a traceback
 
 
 @pytest.fixture

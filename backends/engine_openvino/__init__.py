@@ -1,4 +1,4 @@
-"""The OpenVINO backend: networks as OpenVINO graphs of free size, painted on the CPU, several frames of a video at once."""
+"""The OpenVINO backend: networks as OpenVINO graphs, painted on the CPU, several frames of a video at once."""
 
 from __future__ import annotations
 

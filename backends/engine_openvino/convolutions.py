@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine import KERNEL_SUMS, Conv2d, UpsampledConv2d
-from engine_openvino.graph import Value, cast, constant, joined, node, size_of
+from engine_openvino.graph import Value, cast, constant, joined, node
 from engine_openvino.ops import OpenVinoOps
 
 _OPS = OpenVinoOps()
@@ -30,7 +30,7 @@ def _by_fours(layer: Conv2d, weight: Value, bias: Value | None, x: Value) -> Val
     begin, end = [layer.padding] * 2, [layer.padding + 1] * 2  # one more below and right, for an odd last row
     y = node("convolution", x, kernels, strides=[2, 2], pads_begin=begin, pads_end=end, dilations=[1, 1])
     y = node("depth_to_space", _with_bias(y, biases), mode="blocks_first", block_size=2)
-    h, w = (size_of(x, axis) + 2 * layer.padding - (layer.kernel - 1) for axis in (2, 3))
+    h, w = (x.sizes[axis] + 2 * layer.padding - (layer.kernel - 1) for axis in (2, 3))
     return y[:, :, :h, :w]
 
 

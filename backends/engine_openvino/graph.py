@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from engine import Array, DType, EngineError
+from engine import Array, DType, EngineError, Shape
 from engine_openvino.session import explained, opset, ov
 
 ELEMENTS: dict[DType, Any] = {
     "bool": ov.Type.boolean,
     "uint8": ov.Type.u8,
     "int32": ov.Type.i32,
-    "int64": ov.Type.i64,  # of sizes and indices only
+    "int64": ov.Type.i64,  # of indices only
     "float16": ov.Type.f16,
     "bfloat16": ov.Type.bf16,
     "float32": ov.Type.f32,
@@ -25,11 +25,6 @@ ELEMENTS: dict[DType, Any] = {
 NAMES = {element.get_type_name(): name for name, element in ELEMENTS.items()}
 REDUCED = ("float16", "bfloat16")
 FLOATS = (*REDUCED, "float32")
-LAST = 2**31 - 1
-"""The end of an axis however long; the CPU computes sizes in 32 bits."""
-
-Size: TypeAlias = "int | Value"
-"""A number of elements; an int64 scalar of the graph where it is free."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +43,8 @@ class Value:
         return NAMES[self.port.get_element_type().get_type_name()]
 
     @property
-    def sizes(self) -> tuple[int | None, ...]:
-        """None where a size is free or not known before the graph runs."""
-        shape = self.port.get_partial_shape()
-        if shape.rank.is_dynamic:
-            raise EngineError("how many axes this value has is not known before the graph runs")
-        return tuple(size.get_length() if size.is_static else None for size in shape)
+    def sizes(self) -> Shape:
+        return tuple(self.port.get_shape())
 
     def __add__(self, other: Any) -> Value:
         return _arithmetic("add", self, other)
@@ -135,9 +126,8 @@ def constant(x: Array | float, dtype: DType) -> Value:
     return Value(opset.constant(np.array(x, dtype=dtype, order="C")).output(0))
 
 
-def free_input(dtype: DType, sizes: Sequence[int | None]) -> Value:
-    """An input of a graph; None for a free size."""
-    shape = ov.PartialShape([-1 if size is None else size for size in sizes])
+def graph_input(dtype: DType, shape: Shape) -> Value:
+    """An input of a graph."""
     return Value(opset.parameter(shape, ELEMENTS[dtype]).output(0))
 
 
@@ -159,18 +149,9 @@ def cast(x: Value, dtype: DType) -> Value:
     return node("convert", x, destination_type=ELEMENTS[dtype])
 
 
-def size_of(x: Value, axis: int) -> Size:
-    """The size of one axis: an int where it is known, else what the graph will find."""
-    known = x.sizes[axis]
-    return known if known is not None else node("gather", node("shape_of", x), constant(axis, "int64"), constant(0, "int64"))
-
-
-def vector(sizes: Sequence[Size]) -> Value:
-    """Sizes as one int64 vector."""
-    if all(isinstance(size, int) for size in sizes):
-        return constant(np.array(sizes, np.int64), "int64")
-    parts = [size if isinstance(size, Value) else constant(size, "int64") for size in sizes]
-    return joined([node("unsqueeze", cast(part, "int64"), constant(0, "int64")) for part in parts], axis=0)
+def vector(numbers: Sequence[int]) -> Value:
+    """Sizes, axes or places as one int64 vector."""
+    return constant(np.array(numbers, np.int64), "int64")
 
 
 def joined(xs: Sequence[Value], axis: int) -> Value:
@@ -236,36 +217,24 @@ def _sliced(x: Value, keys: tuple[Any, ...]) -> Value:
     at = next((i for i, key in enumerate(keys) if key is Ellipsis), len(keys))
     keys = (*keys[:at], *[slice(None)] * missing, *keys[at + 1 :])
     old = [key for key in keys if key is not None]
-    cuts = [(axis, key) for axis, key in enumerate(old) if isinstance(key, slice) and not _is_whole(key)]
+    cuts = [(axis, key) for axis, key in enumerate(old) if isinstance(key, slice) and key != slice(None)]
     if cuts:
-        starts = [0 if key.start is None else _bound(key.start) for _, key in cuts]
-        ends = [LAST if key.stop is None else _bound(key.stop) for _, key in cuts]
-        steps = [1 if key.step is None else index(key.step) for _, key in cuts]
-        if min(steps) < 1:
-            raise EngineError(f"a slice of step {min(steps)}", allowed="steps from 1")
+        if (least := min(1 if key.step is None else index(key.step) for _, key in cuts)) < 1:
+            raise EngineError(f"a slice of step {least}", allowed="steps from 1")
+        starts, ends, steps = zip(*(key.indices(sizes[axis]) for axis, key in cuts), strict=True)
         x = node("slice", x, vector(starts), vector(ends), vector(steps), vector([axis for axis, _ in cuts]))
     for axis, key in reversed(list(enumerate(old))):
         if not isinstance(key, slice):
-            size, place = sizes[axis], _bound(key)
-            if isinstance(place, int) and size is not None and not -size <= place < size:
-                raise IndexError(f"index {place} of an axis of {size}")
-            at_place = place if isinstance(place, Value) else constant(place, "int64")
-            x = node("gather", x, at_place, constant(axis, "int64"))
+            if not -sizes[axis] <= index(key) < sizes[axis]:
+                raise IndexError(f"index {key} of an axis of {sizes[axis]}")
+            x = node("gather", x, constant(index(key), "int64"), constant(axis, "int64"))
     left = [key for key in keys if key is None or isinstance(key, slice)]
     added = [axis for axis, key in enumerate(left) if key is None]
     return node("unsqueeze", x, vector(added)) if added else x
 
 
-def _is_whole(key: slice) -> bool:
-    return key.start is None and key.stop is None and key.step is None
-
-
-def _bound(key: Any) -> Size:
-    return cast(key, "int64") if isinstance(key, Value) else index(key)
-
-
 def _not_yet(what: str) -> EngineError:
     return EngineError(
         f"a value of an OpenVINO graph is no {what.split()[-1]} before the graph runs",
-        remedy="A layer that looks at its input's free sizes, or at its numbers, must do so through ops alone.",
+        remedy="A layer that looks at its input's numbers must do so through ops alone.",
     )

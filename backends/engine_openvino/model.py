@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine import Array, EngineError, NativeLayers, Network, Shape, from_uint8, fuse, to_uint8
-from engine_openvino.graph import Value, constant, free_input
+from engine_openvino.graph import Value, constant, graph_input
 from engine_openvino.session import explained, opset, ov
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def picture_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Arra
     """One uint8 RGB picture (1, h, w, 3) to the same; an :class:`EngineError` for a network that does not paint pictures."""
     if list(network.inputs.values()) != [3] or len(network.outputs) != 1:
         raise EngineError("this network does not paint pictures", allowed="one input of 3 channels and one output")
-    frames = free_input("uint8", (1, height, width, 3))
+    frames = graph_input("uint8", (1, height, width, 3))
     image = from_uint8(ops, frames, network.low, network.high)
     (output,) = fuse(network).apply(ops, _weights(network, weights), {next(iter(network.inputs)): image}, native=native).values()
     return make_model([frames], [to_uint8(ops, output, network.low, network.high)])
@@ -33,7 +33,7 @@ def picture_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Arra
 
 def image_model(ops: OpenVinoOps, network: Network, weights: Mapping[str, Array], native: NativeLayers, shapes: Mapping[str, Shape]) -> Any:
     """The network as it is: its inputs (n, c, h, w), float32 in its range, to its outputs, both in the network's order."""
-    inputs = {name: free_input("float32", shapes[name]) for name in network.inputs}
+    inputs = {name: graph_input("float32", shapes[name]) for name in network.inputs}
     outputs = fuse(network).apply(ops, _weights(network, weights), inputs, native=native)
     return make_model(list(inputs.values()), [outputs[name] for name in network.outputs])
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from engine import Array, DType, PadMode, ResizeMode, Shape, UpsampleMode
-from engine_openvino.graph import FLOATS, Size, Value, alike, cast, constant, joined, node, size_of, vector
+from engine_openvino.graph import FLOATS, Value, alike, cast, constant, joined, node, vector
 from engine_openvino.model import make_model
 from engine_openvino.session import Session
 
@@ -16,8 +15,7 @@ from engine_openvino.session import Session
 class OpenVinoOps:
     """Operators that build a graph; see :class:`engine.Ops`.
 
-    A tensor is a :class:`engine_openvino.graph.Value`; nothing is computed before :meth:`to_numpy`. A free size is an int64
-    scalar of the graph, with arithmetic, that every operator takes where it takes a size.
+    A tensor is a :class:`engine_openvino.graph.Value`; nothing is computed before :meth:`to_numpy`.
     """
 
     name = "openvino"
@@ -31,9 +29,7 @@ class OpenVinoOps:
         return found
 
     def shape(self, x: Value) -> Shape:
-        sizes: Any = tuple(size_of(x, axis) for axis in range(len(x.sizes)))
-        shape: Shape = sizes  # of ints, but for free sizes
-        return shape
+        return x.sizes
 
     def dtype(self, x: Value) -> DType:
         return x.dtype
@@ -42,7 +38,7 @@ class OpenVinoOps:
         return cast(x, dtype)
 
     def zeros_like(self, x: Value) -> Value:
-        return node("broadcast", constant(0, x.dtype), node("shape_of", x))
+        return node("broadcast", constant(0, x.dtype), vector(x.sizes))
 
     def stop_gradient(self, x: Value) -> Value:
         return x
@@ -107,7 +103,7 @@ class OpenVinoOps:
 
     def pad(self, x: Value, sides: tuple[int, int, int, int], mode: PadMode = "constant") -> Value:
         left, right, top, bottom = sides
-        if all(isinstance(side, int) and not side for side in sides):
+        if not any(sides):
             return x
         return node("pad", x, vector([0, 0, top, left]), vector([0, 0, bottom, right]), pad_mode=mode)
 
@@ -135,7 +131,7 @@ class OpenVinoOps:
 
     def warp(self, x: Value, flow: Value) -> Value:
         n, c, h, w = self.shape(x)
-        columns, rows = cast(_count(w), "float32"), self.reshape(cast(_count(h), "float32"), (-1, 1))
+        columns, rows = constant(np.arange(w), "float32"), constant(np.arange(h)[:, None], "float32")
         # Far outside is zero however far, and a clamped coordinate cannot overflow an index.
         px = _within(columns + flow[:, 0], -2, w + 1)  # (n, h, w)
         py = _within(rows + flow[:, 1], -2, h + 1)
@@ -146,7 +142,7 @@ class OpenVinoOps:
         def at(column: Value, row: Value) -> Value:
             inside = node("logical_and", _inside(column, w), _inside(row, h))
             place = cast(_within(row, 0, h - 1), "int64") * w + cast(_within(column, 0, w - 1), "int64")
-            everywhere = node("broadcast", self.reshape(place, (n, 1, -1)), node("shape_of", flat))
+            everywhere = node("broadcast", self.reshape(place, (n, 1, -1)), vector(flat.sizes))
             found = self.reshape(node("gather_elements", flat, everywhere, axis=2), (n, c, h, w))
             return found * cast(inside, "float32")[:, None]
 
@@ -171,23 +167,15 @@ def _reduced(op: str, x: Value, axis: int | tuple[int, ...] | None, keepdims: bo
     return node("squeeze", x, vector([one - sum(other < one for other in gone) for one in others])) if others else x
 
 
-def _count(size: Size) -> Value:
-    """0, 1, ... size - 1, int64."""
-    if isinstance(size, int):
-        return constant(np.arange(size), "int64")
-    return node("range", constant(0, "int64"), size, constant(1, "int64"), output_type="i64")
-
-
-def _sources(size: Size, new: Size) -> Value:
+def _sources(size: int, new: int) -> Value:
     """floor(i * size / new) in integers."""
-    return _count(new) * size // new
+    return constant(np.arange(new) * size // new, "int64")
 
 
-def _inside(x: Value, size: Size) -> Value:
+def _inside(x: Value, size: int) -> Value:
     return node("logical_and", x >= 0, x < size)
 
 
-def _within(x: Value, low: Size, high: Size) -> Value:
-    """``x`` limited to [low, high], sizes that may be free."""
-    low, high = (bound if isinstance(bound, Value) else constant(bound, "int64") for bound in (low, high))
-    return node("minimum", node("maximum", x, cast(low, x.dtype)), cast(high, x.dtype))
+def _within(x: Value, low: int, high: int) -> Value:
+    """``x`` limited to [low, high]."""
+    return node("minimum", node("maximum", x, constant(low, x.dtype)), constant(high, x.dtype))

@@ -52,8 +52,7 @@ class OpenVinoPainter:
         arrays = {name: np.ascontiguousarray(inputs[name], np.float32) for name in self._network.inputs}
         self._network.check_inputs({name: x.shape for name, x in arrays.items()})
         session = self._images({name: x.shape for name, x in arrays.items()})
-        self._memory.wake(session)
-        return dict(zip(self._network.outputs, session.run(list(arrays.values())), strict=True))
+        return dict(zip(self._network.outputs, self._memory.run(session, list(arrays.values())), strict=True))
 
     def _checked(self, batches: Iterator[Array]) -> Iterator[Array]:
         for frames in batches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -127,13 +128,16 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self._latest: weakref.ref[Session] | None = None  # whoever paints keeps it, not we
+        self._turn = threading.Lock()
 
-    def wake(self, session: Session) -> None:
-        """``session`` runs next."""
-        latest = self._latest() if self._latest else None
-        if latest is not None and latest is not session:
-            latest.release()
-        self._latest = weakref.ref(session)
+    def run(self, session: Session, inputs: Sequence[Array]) -> list[Array]:
+        """:meth:`Session.run`, of one thread after another: a session that runs cannot give its memory back."""
+        with self._turn:
+            latest = self._latest() if self._latest else None
+            if latest is not None and latest is not session:
+                latest.release()
+            self._latest = weakref.ref(session)
+            return session.run(inputs)
 
 
 def _start(request: Any, inputs: Sequence[Array]) -> None:

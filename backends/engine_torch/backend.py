@@ -48,14 +48,11 @@ class TorchBackend(Backend):
         }
 
     def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
-        import torch
+        from engine_torch.gradients import gradients
 
         tensors = [self.ops.asarray(x).requires_grad_() for x in inputs]
         value = function(*tensors)
-        if not value.requires_grad:
-            return float(value), [self.ops.to_numpy(torch.zeros_like(x)) for x in tensors]
-        gradients = torch.autograd.grad(value, tensors, allow_unused=True, materialize_grads=True)
-        return float(value.detach()), [self.ops.to_numpy(x) for x in gradients]
+        return float(value.detach()), [self.ops.to_numpy(x) for x in gradients(value, tensors)]
 
     def trainer(self, plan: TrainingPlan) -> Trainer:
         from engine_torch.trainer import TorchTrainer

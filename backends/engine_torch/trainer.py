@@ -8,6 +8,7 @@ from typing import SupportsFloat
 import torch
 
 from engine import Batch, BatchTensors, DType, NativeLayers, Objective, Optimiser, TrainingPlan
+from engine_torch.gradients import gradients
 from engine_torch.ops import TorchOps
 
 
@@ -22,9 +23,9 @@ class TorchTrainer(Optimiser):
     def step(self, batch: Batch) -> Mapping[str, SupportsFloat]:
         weights = {name: x.requires_grad_() for name, x in self.tensors.items()}
         total, raw = self._objective(weights, BatchTensors.of(self._ops, batch))
-        gradients = torch.autograd.grad(total * self.scale, list(weights.values()), allow_unused=True, materialize_grads=True)
+        found = gradients(total * self.scale, list(weights.values()))
         with torch.no_grad():
-            self.update(gradients)
+            self.update(found)
         return {name: x.detach() for name, x in raw.items()} | {"total": total.detach()}
 
     @torch.no_grad()

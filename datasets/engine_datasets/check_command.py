@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from engine import BadSample, Dataset, EngineError, Picture, Sample, load_plugins, load_recipe, write_picture
+from engine import Array, BadSample, Dataset, EngineError, Picture, Sample, load_plugins, load_recipe, write_picture
 from engine_datasets.contact_sheet import difference, draw_sheet
 from engine_datasets.opening import open_folder
 
@@ -74,6 +74,14 @@ def _is_recipe(what: str) -> bool:
     return path.suffix.lower() in RECIPES or not (path.exists() or any(c in what for c in "*?[/\\."))
 
 
+DOUBTS: dict[str, Callable[[Array], Array]] = {
+    "with the flow negated (it leads from a frame back to the one before)": lambda flow: -flow,
+    "with dx and dy exchanged (dx, along the width, comes first)": lambda flow: flow[:, ::-1],
+}
+SHARE = 0.8
+"""Of what the flow leaves over: a flow that leaves less than that fits better."""
+
+
 @dataclass
 class Findings:
     """What reading samples told."""
@@ -89,6 +97,9 @@ class Findings:
     largest: float = 0.0
     traceable: list[float] = field(default_factory=list)
     left_over: list[float] = field(default_factory=list)
+    """Grey levels between a frame and the one before it, read where the flow leads: the mean of each sample."""
+    otherwise: dict[str, list[float]] = field(default_factory=lambda: {doubt: [] for doubt in DOUBTS})
+    """The same of flows that are easily taken for the right one."""
     shown: list[tuple[int, Sample]] = field(default_factory=list)
 
     def add(self, sample: Sample) -> None:
@@ -105,6 +116,9 @@ class Findings:
             self.largest = max(self.largest, float(length[seen].max()))
         if seen[-1].any():
             self.left_over.append(float(difference(sample)[seen[-1]].mean()))
+            for doubt, altered in DOUBTS.items():
+                other = replace(sample, flow=altered(sample.flow))
+                self.otherwise[doubt].append(float(difference(other)[seen[-1]].mean()))
 
 
 def read_evenly(dataset: Dataset, samples: int, rows: int) -> Findings:
@@ -157,7 +171,11 @@ def describe(dataset: Dataset, found: Findings) -> Iterator[str]:
         yield f"flow: {typical}; the longest {found.largest:.1f} px"
         yield f"traceable: {100 * np.mean(found.traceable):.1f} % of pixels on average, {100 * min(found.traceable):.1f} % at least"
         if found.left_over:
-            yield f"left over by warping: {np.mean(found.left_over):.1f} grey levels on average, {max(found.left_over):.1f} at most"
+            left = np.mean(found.left_over)
+            yield f"left over by warping: {left:.1f} grey levels on average, {max(found.left_over):.1f} at most"
+            for doubt, levels in found.otherwise.items():
+                if np.mean(levels) < SHARE * left:
+                    yield f"doubt: {np.mean(levels):.1f} grey levels would be left {doubt}; is the flow right?"
     elif good:
         yield "flow: none"
     if good:

@@ -105,12 +105,15 @@ def infer(
     from engine.encoding import Encoding
     from engine.infer import Studio, VideoOptions
     from engine.jobs import file_word, plan
+    from engine.pipes import CHUNK, standard_output
     from engine.style import load_style
     from engine.tiling import parse_tile
 
     piped = output is not None and (output == "-" or re.fullmatch(r"-\.[A-Za-z0-9]+", output) is not None)
     if piped and as_json:
         raise EngineError("-o - and --json both want standard output", where="-o", remedy="Give a file to -o.")
+    if piped and sys.stdout is None:
+        raise EngineError("standard output is closed", where="-o", remedy="Give a file to -o.")
     if piped and sys.stdout.isatty():
         raise EngineError("a terminal shows no picture or video", where="-o", remedy="Send it on (`-o - > out.png`), or give a file to -o.")
     if piped and resume:
@@ -152,10 +155,10 @@ def infer(
             results: list[Result] = []
             for result in Studio.open(chosen, used, batch, controls, options, rows).paint(work.jobs, progress.watch):
                 results.append(result)
-                progress.finished(result)
+                progress.finished(result, "standard output" if folder else "")
         if folder and results[0].error is None:
             with results[0].job.target.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
+                shutil.copyfileobj(file, standard_output(), CHUNK)
     if as_json:
         applied = controls.to_json() | {"blend": shares if blend is not None else None}
         done = [result.to_json() | about | {"controls": applied} for result in results if result.error is None]

@@ -60,18 +60,19 @@ class PaintingProgress:
         task = self._progress.tasks[self._progress.task_ids.index(self._tasks[job])]
         self._progress.update(task.id, completed=done, rate=f"{task.speed or 0:.1f} frames/s")
 
-    def finished(self, result: Result) -> None:
-        """One file is done, or has failed."""
+    def finished(self, result: Result, name: str = "") -> None:
+        """One file is done, or has failed; ``name`` is what its target is called, where that is a file on its way elsewhere."""
         if result.job in self._tasks:
             self._progress.remove_task(self._tasks.pop(result.job))
         if result.error is not None:
             self._console.print(printable(f"error: {result.error}"), markup=False, soft_wrap=True)
-            self._say_kept(result.job)
+            if not result.error.where.startswith("--resume"):  # which says itself what it needs
+                self._say_kept(result.job)
             return
         size = f"{result.width}x{result.height}"
         frames = f"{result.frames} frames, " if result.job.kind == "video" else ""
         slowest = f", slowest: {result.slowest}" if result.job.kind == "video" and result.slowest is not None else ""
-        self.say(f"{result.job.target}: {frames}{size}, {result.seconds:.1f} s, {result.rate:.1f} frames/s{slowest}")
+        self.say(f"{name or result.job.target}: {frames}{size}, {result.seconds:.1f} s, {result.rate:.1f} frames/s{slowest}")
         for note in result.notes:
             self.say(f"  {note}")
 

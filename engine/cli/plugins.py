@@ -55,22 +55,23 @@ def _show(
     """Show what a component is and what can be set."""
     from engine.contracts.backend import Backend
     from engine.plugins import is_installed
+    from engine.recipe_schema import settings_schema
 
     host = host_of(context, plugin)
     cls = host.get(kind, name)
-    owner = next(found for found in host.plugins if name in found.components.get(kind, {}))
+    owner = host.owner(kind, name)
     about = inspect.cleandoc(cls.__doc__ or "")
     if as_json:
         facts: dict[str, Any] = {"kind": kind, "name": name, "plugin": owner.name, "distribution": owner.distribution, "about": about}
         facts |= {"installed": is_installed(cls), "install": cls.install} if issubclass(cls, Backend) else {}
-        print(json.dumps(facts | {"schema": cls.model_json_schema()}, indent=2))
+        print(json.dumps(facts | {"schema": settings_schema(cls)}, indent=2))
         return
     print(f"{kind} {name}, from {owner.owner}\n\n{about}\n")
     if issubclass(cls, Backend):
         packages = " and ".join(filter(None, (cls.package, *cls.further_packages)))
         print(f"framework: {packages or 'none'}, {'installed' if is_installed(cls) else f'not installed: {cls.install}'}\n")
     for key, field in cls.model_fields.items():
-        print(f"{key}: {_type_of(field)}{' (required)' if field.is_required() else f' = {_default_of(field)}'}\n    {field.description}")
+        print(f"{key}: {type_of(field)}{' (required)' if field.is_required() else f' = {_default_of(field)}'}\n    {field.description}")
 
 
 def _record(plugin: Plugin) -> dict[str, Any]:
@@ -90,7 +91,8 @@ _SIGNS = {
 }
 
 
-def _type_of(field: FieldInfo) -> str:
+def type_of(field: FieldInfo) -> str:
+    """What a setting may be, as `engine plugins show` prints it."""
     limits = [
         f"{sign} {getattr(item, key)}" for item in field.metadata for key, sign in _SIGNS.items() if getattr(item, key, None) is not None
     ]

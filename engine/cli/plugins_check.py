@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,16 +81,20 @@ def _settings(given: list[str]) -> dict[str, Any]:
 
 def _try(host: PluginHost, kind: str, name: str, settings: dict[str, Any]) -> None:
     """Refuse what cannot be built: which settings are wrong or missing, or which framework."""
-    from engine.errors import EngineError
+    from engine.contracts.dataset import Dataset
+    from engine.errors import BadSample, EngineError
 
     if kind == "backend":
-        host.make_backend(name, device=settings.get("device", "cpu"), settings=settings)
+        host.make_backend(name, device=settings.get("device", "cpu"), settings=settings).describe()  # also which device there is
         return
     fields = host.get(kind, name).model_fields
     if absent := [key for key, field in fields.items() if field.is_required() and key not in settings]:
         said = "\n  ".join(f"--set {key}=...   {fields[key].description}" for key in absent)
         raise EngineError(f"{kind} {name} cannot be built without the setting {', '.join(absent)}", remedy=f"Give it:\n  {said}")
-    host.make(kind, name, settings, Path.cwd())
+    component = host.make(kind, name, settings, Path.cwd())
+    if isinstance(component, Dataset):
+        with suppress(BadSample, IndexError):  # the contract's to judge
+            component[0]  # where its folder is empty, or not there, there is nothing to test
 
 
 def _run(kind: str, name: str, settings: dict[str, Any], files: list[Path], first_party_only: bool) -> Iterator[dict[str, str]]:

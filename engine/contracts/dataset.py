@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from engine.components import Component
 from engine.errors import EngineError
@@ -80,9 +80,21 @@ class Dataset(Component):
         return index
 
     def with_frames(self, frames: int) -> Self:
-        """The dataset whose clips have at least so many frames; itself where they do, or where it has no setting ``frames``."""
-        own = getattr(self, "frames", frames) if "frames" in type(self).model_fields else frames
-        return self.model_copy(update={"frames": frames}) if own < frames else self
+        """The dataset whose clips have at least so many frames; itself where they do, or where it has no setting ``frames``.
+
+        Raises:
+            EngineError: Its setting ``frames`` may not be that many.
+        """
+        if "frames" not in type(self).model_fields or getattr(self, "frames") >= frames:  # noqa: B009  # a setting that some have
+            return self
+        settings = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            return type(self).model_validate({**settings, "frames": frames})
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise EngineError(
+                f"the losses need clips of {frames} frames, and the dataset {self.name!r} does not give them: {said}"
+            ) from None
 
     def about(self, bad: Collection[str] = ()) -> Iterable[str]:
         """What ``engine data check`` says of this dataset beside what it finds out itself: a line for its cache, for each of its parts.

@@ -25,7 +25,7 @@ class Needs:
     frames: int = 1
     """Consecutive frames of a clip."""
     encoder: tuple[str, ...] = ()
-    """Encoder layers of the painted frames, and of the style image."""
+    """Encoder layers of the painted frames, of images given to :meth:`Clip.encode`, and of the style image."""
     frame_encoder: tuple[str, ...] = ()
     """Encoder layers of the frames before painting."""
     taps: tuple[str, ...] = ()

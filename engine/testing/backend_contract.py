@@ -91,7 +91,8 @@ class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingCheck
         for key, text in facts.items():
             assert isinstance(text, str), f"describe() gives {key} as {type(text).__name__}, not as text"
             assert text, f"describe() leaves {key} empty"
-        assert facts["device"].startswith("cpu"), f"on device='cpu' it says the device {facts['device']!r}"
+        asked = backend.device.partition(":")[0]
+        assert asked == "auto" or facts["device"].startswith(asked), f"on device={asked!r} it says the device {facts['device']!r}"
         assert facts["precision"] in PRECISIONS, f"the precision in use is {facts['precision']!r}; allowed: {', '.join(PRECISIONS)}"
         free = backend.free_memory()
         assert free is None or (type(free) is int and free > 0), f"free_memory() is {free!r}, not bytes or None"

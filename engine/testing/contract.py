@@ -7,15 +7,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from pydantic import ValidationError
 
 from engine.components import Component
 from engine.contracts.backend import Backend
+from engine.faults import explain
 from engine.plugins import PluginHost, is_installed, load_plugins
+from engine.recipe_schema import settings_schema
 
 HEAVY = ("torch", "mindspore", "openvino", "onnx", "onnxruntime", "jax", "tensorflow", "cv2", "av")
 """What importing a plugin must not load: it is imported inside methods."""
@@ -49,6 +51,7 @@ class Contract:
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Why a test must fail, by its name: ``test_x`` on every backend, ``test_x[torch]`` on one. Should it pass after all, that fails."""
     kind: ClassVar[type[Component]] = Component
+    how_to_build: ClassVar[str] = "Give the class of the test settings = {...} that fit."
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -64,6 +67,8 @@ class Contract:
             raise TypeError(
                 f"{cls.__name__}.expected_failures names {unknown[0]!r}, and there is no such test; there are {', '.join(sorted(tests))}"
             )
+        if bare := sorted(name for name, reason in cls.expected_failures.items() if not reason.strip()):
+            raise TypeError(f"{cls.__name__}.expected_failures gives no reason for {bare[0]!r}")
         component = getattr(cls, "component", cls.kind)
         if not (isinstance(component, type) and issubclass(component, cls.kind)):
             raise TypeError(f"{cls.__name__}.component is {component!r}; it must be a class that derives from engine.{cls.kind.__name__}")
@@ -72,8 +77,16 @@ class Contract:
         """Run a test once for each backend that it asks for."""
         for name in ("backend", "training_backend"):
             if name in metafunc.fixturenames:
-                backends = installed_backends(name == "training_backend")
-                metafunc.parametrize(name, backends, ids=[backend.name for backend in backends])
+                backends = installed_backends(name == "training_backend") or (None,)
+                metafunc.parametrize(name, backends, ids=[backend.name if backend else "none installed" for backend in backends])
+
+    @pytest.fixture(autouse=True)
+    def _need_a_backend(self, request: pytest.FixtureRequest) -> None:
+        """No test passes, or is left out, because there is nothing to compute with."""
+        callspec = getattr(request.node, "callspec", None)
+        for name, value in (callspec.params if callspec else {}).items():
+            if name in ("backend", "training_backend") and value is None:
+                pytest.fail(f"no backend {'that trains ' if name != 'backend' else ''}is installed: pip install 'styleengine[torch]'")
 
     @pytest.fixture(autouse=True)
     def _expect_failures(self, request: pytest.FixtureRequest) -> None:
@@ -83,7 +96,11 @@ class Contract:
 
     def build(self) -> Any:
         """The component of these settings."""
-        return self.component.model_validate(dict(self.settings))
+        try:
+            return self.component.model_validate(dict(self.settings))
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, place))}: {text}" for place, text in explain(error, self.component))
+            pytest.fail(f"it cannot be built with settings = {dict(self.settings)}: {faults}. {self.how_to_build}", pytrace=False)
 
     def made(self, folder: Path) -> Component:
         """The component under test; a kind whose components read files makes them in the folder."""
@@ -103,6 +120,10 @@ class Contract:
         again = type(component).model_validate(json.loads(component.model_dump_json()))
         assert again == component, f"built again from its settings as JSON, {component!r} is {again!r}"
 
+    def test_settings_have_a_schema(self) -> None:
+        """Editors complete and check them in a recipe by it."""
+        settings_schema(self.component)
+
     def test_import_is_light(self) -> None:
         """Importing the plugin loads no framework, OpenCV or PyAV."""
         module = self.component.__module__
@@ -118,10 +139,14 @@ class Contract:
 @cache
 def _loaded_by(module: str) -> frozenset[str]:
     """Every module that a new interpreter has loaded after importing this one."""
-    load = f"import {module}"
-    if PathFinder.find_spec(module.partition(".")[0]) is None:  # a file that pytest or --plugin loaded under a name of its own
-        load = f"import runpy; runpy.run_path({str(sys.modules[module].__file__)!r})"
-    code = f"import sys; sys.path[:0] = {sys.path!r}; {load}; print(*sys.modules)"
+    package, file = module.partition(".")[0], str(sys.modules[module].__file__)
+    # Where no new interpreter finds it, it is a file that pytest or --plugin loaded under a name of its own.
+    code = f"""
+import importlib.util, runpy, sys
+sys.path[:0] = {sys.path!r}
+__import__({module!r}) if importlib.util.find_spec({package!r}) else runpy.run_path({file!r})
+print(*sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"a new Python cannot import {module}:\n{done.stderr.strip()}"
     return frozenset(done.stdout.split())

@@ -27,8 +27,12 @@ def engine_ops(request: pytest.FixtureRequest) -> Ops:
     from engine.testing.contract import installed_backends
     from engine.testing.oracle import OracleOps
 
+    if request.param == "oracle":
+        return OracleOps()
     found: dict[str, Ops] = {backend.name: backend.ops for backend in installed_backends() if backend.name == request.param}
-    return found.get(request.param) or OracleOps()
+    if request.param not in found:
+        pytest.fail(f"no backend called {request.param!r} is installed")
+    return found[request.param]
 
 
 @pytest.fixture

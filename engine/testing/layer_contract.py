@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -65,6 +65,14 @@ class LayerContract(Contract):
                 x, again[key], f"initial() draws {key} otherwise from the same rng; draw from the rng it is given"
             )
         assert set(layer.statistics) <= set(said), f"statistics names {set(layer.statistics) - set(said)}, which weights() does not"
+
+    def test_reads_every_weight(self) -> None:
+        """What ``weights()`` counts, ``apply()`` reads; a weight that nothing reads is trained, stored and counted for nothing."""
+        case, ops = self._case(), OracleOps()
+        read = _Read({key: ops.asarray(x) for key, x in case.weights.items()})
+        case.layer.apply(ops, read, *(ops.asarray(x) for x in case.inputs))
+        unread = sorted(set(case.weights) - read.keys_read)
+        assert not unread, f"apply() never reads the weight {', '.join(unread)}; take it out of weights()"
 
     def test_value(self, backend: Backend) -> None:
         """The reference form, and the backend's native one where it has one, give what the oracle gives."""
@@ -151,3 +159,21 @@ class _Case(LayerCase):
     def of(self, *inputs: Array) -> Any:
         """The oracle's result for other inputs, float64."""
         return self.layer.apply(OracleOps(), {k: x.astype(float) for k, x in self.weights.items()}, *(x.astype(float) for x in inputs))
+
+
+class _Read(Mapping[str, Tensor]):
+    """Weights that note which of them were asked for."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+        self.keys_read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Tensor:
+        self.keys_read.add(key)
+        return self._weights[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)

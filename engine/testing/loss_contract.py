@@ -10,11 +10,15 @@ from pydantic import ValidationError
 
 from engine.contracts.backend import Backend
 from engine.contracts.loss import Loss, Needs
-from engine.ops import Ops, Tensor
+from engine.ops import Array, Ops, Tensor
 from engine.testing.contract import Contract
 from engine.testing.gradients import directions, slopes
-from engine.testing.oracle import OracleOps
+from engine.testing.oracle import DetachedOracle, OracleOps
 from engine.testing.scenes import NeedsClip, variables
+from engine.testing.unseen import UnseenOps
+
+ODD = (17, 23)
+"""Height and width of pictures that halve into no whole numbers."""
 
 
 class LossContract(Contract):
@@ -51,8 +55,14 @@ class LossContract(Contract):
             "clip.encoded('output', ...), clip.tap or clip.paint, and not through ops.stop_gradient, ops.round or a comparison"
         )
         along = [directions(x, 4) for x in given]
-        oracle = OracleOps()
-        wanted = slopes(lambda *x: float(_evaluate(loss, oracle, *x)[0]), given, along)
+        oracle = DetachedOracle()
+
+        def value(*x: Array) -> float:
+            oracle.begin()
+            return float(_evaluate(loss, oracle, *x)[0])
+
+        value(*given)  # a constant where the gradient is asked for, and not beside it: what the loss detaches
+        wanted = slopes(value, given, along)
         largest = max(np.abs(x).max() for x in wanted)
         for i, (gradient, lines, exact) in enumerate(zip(gradients, along, wanted, strict=True)):
             found = np.array([float((gradient * line).sum(dtype=np.float64)) for line in lines])
@@ -81,7 +91,24 @@ class LossContract(Contract):
         for key in ("encoder", "frame_encoder", "taps"):
             unread = [name for name in getattr(needs, key) if name not in getattr(reads, key)]
             assert not unread, f"needs() names {key}={unread}, which the loss never reads: take it out, it costs time at every step"
+        frames = 1 - reads.oldest
+        assert frames == needs.frames, f"needs() asks for {needs.frames} frames, of which the loss reads {frames}: ask for no more"
         assert reads.flow or not needs.flow, "needs() asks for flow, which the loss never reads: take it out, not every dataset has flow"
+
+    def test_decides_nothing_by_numbers(self) -> None:
+        """Its path through Python depends on shapes and settings alone: a backend may compile a step once for all batches."""
+        _evaluate(self._loss(), UnseenOps())
+
+    def test_another_size_and_style(self, training_backend: Backend) -> None:
+        """It is right on pictures of odd sides too, and where it reads the style, another one costs something else."""
+        loss, ops = self._loss(), training_backend.ops
+        _, before = _evaluate(loss, OracleOps())  # what it may have kept must not come back
+        wanted, other = (_number(OracleOps(), *_elsewhere(loss, OracleOps(), style)) for style in ("another style", "a third style"))
+        value = _number(ops, *_elsewhere(loss, ops, "another style"))
+        assert value == pytest.approx(wanted, rel=1e-4, abs=1e-6), f"{value} in float32 on {ops.name}, {wanted} in float64, of 23x17 pixels"
+        assert wanted != other or not before.reads.style, (
+            f"two style images cost the same, {wanted}; keep nothing but what prepare() returns"
+        )
 
     def test_batch_is_averaged(self) -> None:
         """Two clips together cost the mean of what each costs alone, so that a weight means the same at every batch size."""
@@ -110,6 +137,10 @@ def _evaluate(loss: Loss, ops: Ops, *tensors: Tensor, **settings: Any) -> tuple[
     needs = loss.needs()
     clip = NeedsClip(ops, needs, *(tensors or (ops.asarray(x) for x in variables(needs.frames))), **settings)
     return loss(ops, clip, loss.prepare(ops, clip.style())), clip
+
+
+def _elsewhere(loss: Loss, ops: Ops, style: str) -> tuple[Tensor, NeedsClip]:
+    return _evaluate(loss, ops, *(ops.asarray(x) for x in variables(loss.needs().frames, size=ODD)), style=style)
 
 
 def _number(ops: Ops, value: Tensor, clip: NeedsClip) -> float:

@@ -62,10 +62,13 @@ class ModelContract(Contract):
     def test_parameters(self) -> None:
         """``parameters()`` counts what training changes, and every weight has an initial value of its shape in float32."""
         network, weights = self._network, self._network.initial_weights(SEED)
-        assert {name: x.shape for name, x in weights.items()} == network.weight_shapes()
-        assert {str(x.dtype) for x in weights.values()} <= {"float32"}
+        made, said = {name: x.shape for name, x in weights.items()}, network.weight_shapes()
+        assert made == said, f"initial_weights() makes {made}, and weight_shapes() says {said}"
+        types = {str(x.dtype) for x in weights.values()}
+        assert types <= {"float32"}, f"initial weights are {', '.join(sorted(types))}; let initial() return float32"
         constant = {f"{node.name}.{key}" for node in network.nodes for key in node.layer.statistics}
-        assert network.parameters() == sum(math.prod(x.shape) for name, x in weights.items() if name not in constant)
+        count = sum(math.prod(x.shape) for name, x in weights.items() if name not in constant)
+        assert network.parameters() == count, f"parameters() says {network.parameters()}; there are {count} numbers to train"
 
     def test_initial_weights(self) -> None:
         """They are finite and come from the seed alone."""

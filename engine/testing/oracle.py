@@ -149,6 +149,24 @@ class OracleOps:
         return ((1 - share_y) * upper + share_y * lower).transpose(0, 3, 1, 2)
 
 
+class DetachedOracle(OracleOps):
+    """The oracle of a function that is differentiated by differences: what went through :meth:`stop_gradient` in the first call stays."""
+
+    def __init__(self) -> None:
+        self._held: list[Tensor] = []
+        self._count = 0
+
+    def begin(self) -> None:
+        """Another call of the same function."""
+        self._count = 0
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        if self._count == len(self._held):
+            self._held.append(np.array(x))
+        self._count += 1
+        return self._held[self._count - 1]
+
+
 def _windows(x: Array, kernel: int, stride: int) -> Iterator[tuple[int, int, Array]]:
     """Row and column in the window, and the pixel that is there in every window, (n, c, h, w)."""
     height, width = ((size - kernel) // stride + 1 for size in x.shape[2:])

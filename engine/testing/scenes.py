@@ -23,19 +23,21 @@ MOTIONS = ((2, -1), (-1, 1))
 EVERYTHING = Needs(frames=3, encoder=("relu1_2", "relu2_2"), frame_encoder=("relu1_2", "relu2_2"), taps=("features",), flow=True)
 
 
-def moving_sample(frames: int = 2, motion: tuple[int, int] = (2, -1), name: str = "a texture") -> Sample:
-    """A texture of 24x16 pixels that moves by ``motion`` = (right, down) whole pixels a frame, so that flow and mask are exact."""
-    dx, dy = motion
+def moving_sample(
+    frames: int = 2, motion: tuple[int, int] = (2, -1), name: str = "a texture", size: tuple[int, int] = (HEIGHT, WIDTH)
+) -> Sample:
+    """A texture of ``size`` = (height, width) that moves by ``motion`` = (right, down) whole pixels a frame: flow and mask are exact."""
+    (dx, dy), (height, width) = motion, size
     reach_x, reach_y = abs(dx) * (frames - 1), abs(dy) * (frames - 1)
-    noise = np.pad(draw(name, (HEIGHT + 2 * reach_y, WIDTH + 2 * reach_x, 3)), ((1, 1), (1, 1), (0, 0)), mode="wrap")
+    noise = np.pad(draw(name, (height + 2 * reach_y, width + 2 * reach_x, 3)), ((1, 1), (1, 1), (0, 0)), mode="wrap")
     soft = (noise[1:-1, 1:-1] + noise[1:-1, :-2] + noise[:-2, 1:-1] + noise[:-2, :-2]) / 2
     texture = np.clip(np.rint(127.5 + 50 * soft), 0, 255).astype(np.uint8)
     starts = [(reach_y - k * dy, reach_x - k * dx) for k in range(frames)]
-    shown = np.stack([texture[top : top + HEIGHT, left : left + WIDTH] for top, left in starts])
-    flow = np.broadcast_to(np.array([-dx, -dy], np.float32).reshape(1, 2, 1, 1), (frames - 1, 2, HEIGHT, WIDTH)).copy()
-    rows, columns = np.arange(HEIGHT)[:, None] - dy, np.arange(WIDTH) - dx
-    mask = (rows >= 0) & (rows < HEIGHT) & (columns >= 0) & (columns < WIDTH)
-    return Sample(shown, flow, np.broadcast_to(mask, (frames - 1, 1, HEIGHT, WIDTH)).astype(np.float32))
+    shown = np.stack([texture[top : top + height, left : left + width] for top, left in starts])
+    flow = np.broadcast_to(np.array([-dx, -dy], np.float32).reshape(1, 2, 1, 1), (frames - 1, 2, height, width)).copy()
+    rows, columns = np.arange(height)[:, None] - dy, np.arange(width) - dx
+    mask = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    return Sample(shown, flow, np.broadcast_to(mask, (frames - 1, 1, height, width)).astype(np.float32))
 
 
 @dataclass
@@ -46,21 +48,27 @@ class Reads:
     frame_encoder: set[str] = field(default_factory=set)
     taps: set[str] = field(default_factory=set)
     flow: bool = False
+    style: bool = False
+    oldest: int = 0
+    """The oldest frame, 0 for the newest."""
 
 
 class NeedsClip:
     """A :class:`engine.Clip` of two moving textures that gives what ``needs`` names and refuses the rest.
 
-    The painted frames are the first of the variables, newest first, each (2, 3, 16, 24); what is made of a painted frame (its encoder
+    The painted frames are the first of the variables, newest first, each (2, 3, h, w); what is made of a painted frame (its encoder
     features, taps) is a fixed function of it. The last variable, (3, 3, 3, 3), is the network that :meth:`paint` runs.
     """
 
-    def __init__(self, ops: Ops, needs: Needs, *variables: Tensor, still: bool = False, clips: tuple[int, ...] = (0, 1)) -> None:
-        self.ops, self.needs, self.reads = ops, needs, Reads()
+    def __init__(
+        self, ops: Ops, needs: Needs, *variables: Tensor, still: bool = False, clips: tuple[int, ...] = (0, 1), style: str = "a style image"
+    ) -> None:
+        self.ops, self.needs, self.reads, self._style = ops, needs, Reads(), style
         *painted, self._network = variables
         outputs = painted if len(clips) == 2 else [x[clips[0] : clips[0] + 1] for x in painted]
         self.times = tuple(-k for k in range(len(outputs)))
-        samples = [moving_sample(len(outputs), motion, f"texture {motion}") for motion in (MOTIONS[i] for i in clips)]
+        _, _, h, w = ops.shape(outputs[0])
+        samples = [moving_sample(len(outputs), motion, f"texture {motion}", (h, w)) for motion in (MOTIONS[i] for i in clips)]
         if still:
             samples = [Sample(0 * s.frames, 0 * _given(s.flow), 0 * _given(s.mask)) for s in samples]
         frames = np.stack([s.frames for s in samples]).transpose(1, 0, 4, 2, 3)[::-1] / np.float32(127.5) - 1  # (t, n, 3, h, w)
@@ -107,7 +115,7 @@ class NeedsClip:
 
     def style(self) -> Features:
         """The features of a style image for :meth:`engine.Loss.prepare`; which of them are read is noted."""
-        image = self.ops.asarray(np.tanh(draw("a style image", (1, 3, 20, 20))))
+        image = self.ops.asarray(np.tanh(draw(self._style, (1, 3, 20, 20))))
         return _Noted(self, {layer: features(self.ops, layer, image) for layer in self.needs.encoder})
 
     def _at(self, tensors: Sequence[Tensor], t: int) -> Tensor:
@@ -115,6 +123,7 @@ class NeedsClip:
 
     def _time(self, t: int) -> int:
         self._allow(t in self.times, f"frame {t} of the clip", f"frames={1 - t if t <= 0 else 1}")
+        self.reads.oldest = min(self.reads.oldest, t)
         return t
 
     def _allow(self, allowed: bool, what: str, key: str) -> None:
@@ -131,20 +140,25 @@ class _Noted(dict[str, Tensor]):
     def __getitem__(self, layer: str) -> Tensor:
         self._clip._allow(layer in self, f"style[{layer!r}]", f"encoder=({layer!r},)")
         self._clip.reads.encoder.add(layer)
+        self._clip.reads.style = True
         return super().__getitem__(layer)
 
     def items(self):  # type: ignore[no-untyped-def]  # dict's own view type cannot be made
-        self._clip.reads.encoder.update(self)
+        self._read_all()
         return super().items()
 
     def values(self):  # type: ignore[no-untyped-def]  # as above
-        self._clip.reads.encoder.update(self)
+        self._read_all()
         return super().values()
 
+    def _read_all(self) -> None:
+        self._clip.reads.encoder.update(self)
+        self._clip.reads.style = bool(self)
 
-def variables(frames: int, *, still: bool = False) -> list[Array]:
+
+def variables(frames: int, *, still: bool = False, size: tuple[int, int] = (HEIGHT, WIDTH)) -> list[Array]:
     """What a :class:`NeedsClip` is differentiated by: the painted frames in (-1, 1), newest first, and the network; float32."""
-    painted = [np.tanh(draw(f"painted {k}", (2, 3, HEIGHT, WIDTH))) for k in range(frames)]
+    painted = [np.tanh(draw(f"painted {k}", (2, 3, *size))) for k in range(frames)]
     if still:
         painted = [np.full_like(x, -1) for x in painted]
     return [*painted, draw("a network", (3, 3, 3, 3)) * np.float32(0.2)]

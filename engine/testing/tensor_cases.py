@@ -143,6 +143,7 @@ def _shapes() -> list[OpCase]:
     return [
         op_case("reshape", "to two axes", lambda ops, x: ops.reshape(x, (6, 20)), (2, 3, 4, 5), **exact),
         op_case("reshape", "with -1", lambda ops, x: ops.reshape(x, (2, -1, 5)), (2, 3, 4, 5), **exact),
+        op_case("reshape", "uint8", lambda ops, x: ops.reshape(x, (-1,)), BYTES, dtype="uint8", **exact),
         op_case("reshape", "to a scalar", lambda ops, x: ops.reshape(x, ()), (1, 1), **exact),
         op_case("reshape", "of a view", lambda ops, x: ops.reshape(ops.permute_dims(x, (0, 2, 3, 1)), (2, -1)), (2, 3, 4, 5), **exact),
         op_case("permute_dims", "NCHW to NHWC", lambda ops, x: ops.permute_dims(x, (0, 2, 3, 1)), (2, 3, 4, 5), **exact),
@@ -150,6 +151,7 @@ def _shapes() -> list[OpCase]:
         op_case("permute_dims", "uint8 NHWC to NCHW", lambda ops, x: ops.permute_dims(x, (0, 3, 1, 2)), BYTES, dtype="uint8", **exact),
         op_case("concat", "axis 1", lambda ops, x, y: ops.concat((x, y), axis=1), (2, 3, 4, 5), (2, 1, 4, 5), **exact),
         op_case("concat", "axis 0, three", lambda ops, x, y, z: ops.concat([x, y, z], axis=0), (1, 2, 3), (2, 2, 3), (1, 2, 3), **exact),
+        op_case("concat", "uint8", lambda ops, x: ops.concat([x, x], axis=0), BYTES, dtype="uint8", **exact),
         op_case("concat", "axis -1, one", lambda ops, x: ops.concat([x], axis=-1), (2, 3), **exact),
         op_case("matmul", "matrices", lambda ops, x, y: ops.matmul(x, y), (3, 4), (4, 5)),
         op_case("matmul", "batches", lambda ops, x, y: ops.matmul(x, y), (2, 3, 4), (2, 4, 5)),

@@ -7,9 +7,11 @@ import pytest
 
 from engine.contracts.backend import Backend, Trainer
 from engine.errors import EngineError
-from engine.ops import Array
+from engine.ops import Array, Ops, Tensor
 from engine.optimiser import Adam
+from engine.testing.cases import draw
 from engine.testing.contract import Contract
+from engine.testing.gradients import directions, slopes
 from engine.testing.operator_contract import near
 from engine.testing.oracle import OracleOps
 from engine.testing.small_training import STATISTICS, reference_steps, small_batch, small_plan
@@ -33,6 +35,25 @@ class TrainingChecks(Contract):
         value, (gradient,) = trained.gradient(lambda x: trained.ops.sum(trained.ops.stop_gradient(x)), np.ones((2, 3), np.float32))
         assert value == 6, f"gradient() gives the value {value}, not 6"
         assert np.array_equal(gradient, np.zeros((2, 3))), f"the gradient of a constant is {gradient}"
+
+    def test_a_gradient_past_constants(self, trained: Backend) -> None:
+        """Of a function that closes over tensors, as a loss does over what it has prepared: within 1e-3 of the oracle's slopes."""
+        shapes = {"kernel": (4, 3, 3, 3), "bias": (4,), "style": (1, 3, 20, 20)}
+
+        def far_from_style(ops: Ops, x: Tensor) -> Tensor:
+            kernel, bias, style = (ops.asarray(draw(f"a constant {name}", shape)) for name, shape in shapes.items())
+            ours, wanted = (_correlations(ops, ops.relu(ops.conv2d(image, kernel, bias, padding=1))) for image in (x, style))
+            return ops.mean(ops.square(ours - wanted))
+
+        picture, oracle = draw("a picture past constants", (2, 3, 16, 24)), OracleOps()
+        _, (gradient,) = trained.gradient(lambda x: far_from_style(trained.ops, x), picture)
+        lines = directions(picture, 4)
+        (wanted,) = slopes(lambda x: float(far_from_style(oracle, x)), [picture], [lines])
+        found = np.array([float((gradient * line).sum(dtype=np.float64)) for line in lines])
+        assert np.abs(found - wanted).max() <= 1e-3 * np.abs(wanted).max(), (
+            f"the gradient along four directions is {found}, and {wanted} by differences of the float64 oracle; "
+            "is what the function closes over treated as a variable, or folded wrongly by a compiler?"
+        )
 
     def test_one_step_moves_every_weight(self, trainer: Trainer) -> None:
         """And leaves a batch norm's statistics as they are; weights are float32, in the plan's names and shapes."""
@@ -126,3 +147,10 @@ def _different(one: dict[str, Array], other: dict[str, Array]) -> str:
     return ", ".join(
         sorted(key for key in one.keys() | other.keys() if key not in one or key not in other or not np.array_equal(one[key], other[key]))
     )
+
+
+def _correlations(ops: Ops, features: Tensor) -> Tensor:
+    """F F^T / (C H W): (n, c, h, w) -> (n, c, c)."""
+    n, c, h, w = ops.shape(features)
+    flat = ops.reshape(features, (n, c, h * w)) * (c * h * w) ** -0.5
+    return ops.matmul(flat, ops.permute_dims(flat, (0, 2, 1)))

@@ -30,8 +30,8 @@ class LongTermTemporalLoss(Loss):
 
     name = "long_term_temporal"
     weight: float = Field(default=6e5, ge=0, description="What its value is multiplied by in the total.")
-    distances: Annotated[tuple[int, ...], AfterValidator(_rising)] = Field(
-        default=(1, 2, 4), description="How many frames back it compares the newest one with, rising."
+    distances: Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_rising)] = Field(
+        min_length=1, default=(1, 2, 4), description="How many frames back it compares the newest one with, rising."
     )
     luminance: bool = Field(default=True, description="Expect the input's change of luminance in the output; false expects no change.")
 

@@ -13,7 +13,7 @@ PATTERNS = 4
 
 
 class NoiseStabilityLoss(Loss):
-    """sum((N(I + e) - N(I))^2) / (3 H W) on the newest frame, N the network, e normal noise of standard deviation ``noise``.
+    """sum((N(I + e) - N(I))^2) / (3 H W) on the newest frame, N the network, e noise of standard deviation ``noise``.
 
     Stability training (Zheng et al., Improving the Robustness of Deep Neural Networks via Stability Training, CVPR 2016),
     applied to video style transfer by Rainy and de Berker (Stabilizing neural style-transfer for video, 2018).
@@ -21,7 +21,8 @@ class NoiseStabilityLoss(Loss):
 
     A loss is a pure function of a clip, and the same one on every backend, so nothing is drawn while training runs: a few
     normal noises are drawn from ``seed`` once, and each frame mixes its own of them, by how much it resembles each:
-    e = noise * sum_k a_k E_k with a_k = <I, E_k> / |<I, E>|. Another frame gets another noise, the same frame the same.
+    e = noise * sum_k a_k E_k with a_k = <I, E_k> / |<I, E>|. The same frame gets the same noise; frames
+    that are alike get noises that are alike, since only so few patterns are mixed.
     """
 
     name = "noise_stability"

@@ -4,7 +4,8 @@ from engine import Clip, Field, Loss, Needs, Ops, Prepared, Tensor
 
 
 class TotalVariationLoss(Loss):
-    """sum|dx| + sum|dy| of the painted frame, neighbouring pixels' differences over all channels.
+    """sum|dx| + sum|dy| of the painted frame, neighbouring pixels' differences over all channels (Johnson et al.,
+    Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016, section 3.2; anisotropic, not squared).
 
     Summed over the pixels and the frames of a clip, averaged over the batch. Not divided by the number of pixels, as in
     the published code: the same weight smooths a larger image more.

@@ -65,7 +65,10 @@ class Peer:
 
     def __init__(self, python: Path, size: str) -> None:
         worker = Path(__file__).with_name("peer_worker.py")
-        self._process = subprocess.Popen([python, worker, size], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # MindSpore sets OMP_NUM_THREADS=1 behind Python's back, for children as well; os.environ does not know of it.
+        self._process = subprocess.Popen(
+            [python, worker, size], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+        )
         assert self._process.stdout is not None
         assert self._process.stdin is not None
         self._in: IO[str] = self._process.stdin
@@ -149,7 +152,7 @@ def small_clip(path: Path, width: int, height: int, frames: int) -> Path:
 def seconds_of(command: list[str | Path]) -> float:
     """Wall time of a command that must succeed."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=dict(os.environ))
     return time.perf_counter() - started
 
 

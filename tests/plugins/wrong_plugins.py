@@ -26,6 +26,38 @@ class NotFlat(Painted):
         return ops.sqrt(ops.mean(ops.square(clip.output(0) + 1)))
 
 
+class Deciding(Painted):
+    def __call__(self, ops, clip, prepared):
+        value = super().__call__(ops, clip, prepared)
+        return value * 2 if float(ops.to_numpy(ops.stop_gradient(value))) > 0.1 else value
+
+
+class Comparing(Painted):
+    def __call__(self, ops, clip, prepared):
+        value = super().__call__(ops, clip, prepared)
+        return value * 2 if value > 0.1 else value
+
+
+class EvenSides(Painted):
+    def __call__(self, ops, clip, prepared):
+        n, c, h, w = ops.shape(clip.output(0))
+        return ops.mean(ops.square(ops.reshape(clip.output(0), (n, c, h // 2, 2, w // 2, 2))))
+
+
+KEPT = []
+
+
+class Keeping(Painted):
+    def needs(self):
+        return Needs(encoder=("relu1_2",))
+
+    def prepare(self, ops, style):
+        KEPT.append(float(ops.to_numpy(ops.mean(style["relu1_2"]))))
+
+    def __call__(self, ops, clip, prepared):
+        return ops.mean(ops.square(clip.encoded("output", "relu1_2", 0) - KEPT[0]))
+
+
 class NoScalar(Painted):
     def __call__(self, ops, clip, prepared):
         return ops.square(clip.output(0))
@@ -58,6 +90,22 @@ class Weighted(Painted):
 
 class Undescribed(Painted):
     size: int = 3
+
+
+class TestDeciding(LossContract):
+    component = Deciding
+
+
+class TestComparing(LossContract):
+    component = Comparing
+
+
+class TestEvenSides(LossContract):
+    component = EvenSides
+
+
+class TestKeeping(LossContract):
+    component = Keeping
 
 
 class TestNotANumber(LossContract):
@@ -127,6 +175,16 @@ class Endless(Moving):
         return super().__getitem__(index % 3)
 
 
+class Faint(Moving):
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return Sample((sample.frames / 255).astype(np.uint8), sample.flow, sample.mask)
+
+
+class TestFaint(DatasetContract):
+    component = Faint
+
+
 class Random(Moving):
     def __getitem__(self, index):
         return Sample(np.random.default_rng().integers(0, 256, (2, 16, 24, 3), np.uint8)) if index < 3 else super().__getitem__(index)
@@ -155,6 +213,14 @@ class TestShares(DatasetContract):
 
 class TestEndless(DatasetContract):
     component = Endless
+
+
+class Filed(Moving):
+    path: str = Field(description="A folder.")
+
+
+class TestFiled(DatasetContract):
+    component = Filed
 
 
 class TestRandom(DatasetContract):
@@ -201,3 +267,18 @@ class Shrinking(Model):
 
 class TestShrinking(ModelContract):
     component = Shrinking
+
+
+class Idle(Conv2d):
+    name = "wrong_idle"
+
+    def weights(self, *channels):
+        return {**super().weights(*channels), "idle": (7,)}
+
+    def initial(self, rng, *channels):
+        return {**super().initial(rng, *channels), "idle": np.zeros(7, np.float32)}
+
+
+class TestIdle(LayerContract):
+    component = Idle
+    settings = {"out_channels": 3, "kernel": 3}

@@ -44,9 +44,11 @@ class JaxBackend(Backend):
     def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
         import jax
 
+        from engine_jax.compiling import compiled
+
         tensors = [self.ops.asarray(x) for x in inputs]
         # Compiled as one function: operator by operator XLA would compile each of them for each shape.
-        value, gradients = jax.jit(jax.value_and_grad(function, tuple(range(len(tensors)))))(*tensors)
+        value, gradients = compiled(jax.value_and_grad(function, tuple(range(len(tensors)))), *tensors)(*tensors)
         return float(value), [self.ops.to_numpy(x) for x in gradients]
 
     def trainer(self, plan: TrainingPlan) -> Trainer:

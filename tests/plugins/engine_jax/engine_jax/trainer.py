@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import NamedTuple, SupportsFloat
+from typing import Any, NamedTuple, SupportsFloat
 
 import jax
 import numpy as np
 
 from engine import Adam, Array, Batch, BatchTensors, DType, Objective, TrainingPlan
+from engine_jax.compiling import compiled
 from engine_jax.ops import JaxOps
 
 
@@ -32,19 +33,16 @@ class JaxTrainer:
         weights = {name: ops.asarray(x) for name, x in plan.weights.items()}
         m, v = ({name: ops.asarray(np.zeros(x.shape)) for name, x in plan.weights.items()} for _ in range(2))
         self._learned = Learned(weights, m, v)
-        self._updated = jax.jit(self._update, static_argnames="times", donate_argnums=0)
-        self._evaluated = jax.jit(self._losses, static_argnames="times")
+        self._compiled: dict[Hashable, Callable[..., Any]] = {}
 
     def step(self, batch: Batch) -> Mapping[str, SupportsFloat]:
         self._steps += 1
         size, root = (self._ops.asarray(x) for x in self._adam.factors(self._steps))
-        tensors, times = self._tensors(batch)
-        self._learned, values = self._updated(self._learned, size, root, tensors, times=times)
+        self._learned, values = self._run(self._update, batch, self._learned, size, root, donate=(0,))
         return dict(values)
 
     def evaluate(self, batch: Batch) -> Mapping[str, SupportsFloat]:
-        tensors, times = self._tensors(batch)
-        return dict(self._evaluated(self._learned.weights, tensors, times=times)[1])
+        return dict(self._run(self._losses, batch, self._learned.weights)[1])
 
     def weights(self) -> dict[str, Array]:
         return self._arrays(self._learned.weights)
@@ -64,28 +62,33 @@ class JaxTrainer:
     def _arrays(self, tensors: Mapping[str, jax.Array]) -> dict[str, Array]:
         return {name: self._ops.to_numpy(x) for name, x in tensors.items()}
 
-    def _tensors(self, batch: Batch) -> tuple[tuple[jax.Array | None, ...], int]:
-        """What a compiled function reads of a batch, and the frames of a clip, which are compiled in."""
+    def _run(self, function: Callable[..., Any], batch: Batch, *arguments: Any, donate: tuple[int, ...] = ()) -> Any:
+        """``function(frames of a clip, *arguments, *the batch)``, compiled once for each shape of batch."""
         tensors = BatchTensors.of(self._ops, batch)
-        return (tensors.frames, tensors.flow, tensors.mask), tensors.times
+        given = (tensors.frames, tensors.flow, tensors.mask)
+        key = (function.__name__, tensors.times, *(x if x is None else x.shape for x in given))
+        if key not in self._compiled:
+            self._compiled[key] = compiled(partial(function, tensors.times), *arguments, *given, donate=donate)
+        return self._compiled[key](*arguments, *given)
 
     def _losses(
-        self, weights: dict[str, jax.Array], tensors: tuple[jax.Array, jax.Array | None, jax.Array | None], *, times: int
+        self, times: int, weights: dict[str, jax.Array], frames: jax.Array, flow: jax.Array | None, mask: jax.Array | None
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        total, raw = self._objective(weights, BatchTensors(*tensors, times))
+        total, raw = self._objective(weights, BatchTensors(frames, flow, mask, times))
         return total, raw | {"total": total}
 
     def _update(
         self,
+        times: int,
         learned: Learned,
         size: jax.Array,
         root: jax.Array,
-        tensors: tuple[jax.Array, jax.Array | None, jax.Array | None],
-        *,
-        times: int,
+        frames: jax.Array,
+        flow: jax.Array | None,
+        mask: jax.Array | None,
     ) -> tuple[Learned, dict[str, jax.Array]]:
-        differentiated = jax.value_and_grad(partial(self._losses, times=times), has_aux=True)
-        (_, values), gradients = differentiated(learned.weights, tensors)
+        differentiated = jax.value_and_grad(partial(self._losses, times), has_aux=True)
+        (_, values), gradients = differentiated(learned.weights, frames, flow, mask)
         new: Learned = Learned({}, {}, {})
         for name, weight in learned.weights.items():
             found = self._adam.update(self._ops, weight, gradients[name], learned.m[name], learned.v[name], size, root)
