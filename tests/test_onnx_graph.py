@@ -57,7 +57,7 @@ def test_every_operator_computes_free_sizes(case: OpCase) -> None:
     [
         pytest.param(case, form, id=f"{'native' if form else 'reference'} {case.name}")
         for case in LAYER_CASES
-        for form in {None, NATIVE.get(type(case.layer))}
+        for form in dict.fromkeys((None, NATIVE.get(type(case.layer))))
     ],
 )
 def test_every_layer_computes_free_sizes(case: LayerCase, form: Callable[..., Value] | None) -> None:

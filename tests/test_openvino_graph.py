@@ -48,7 +48,7 @@ def test_every_operator_computes_what_comes_in(case: OpCase) -> None:
     [
         pytest.param(case, form, id=f"{'native' if form else 'reference'} {case.name}")
         for case in LAYER_CASES
-        for form in {None, NATIVE.get(type(case.layer))}
+        for form in dict.fromkeys((None, NATIVE.get(type(case.layer))))
     ],
 )
 def test_every_layer_computes_what_comes_in(case: LayerCase, form: Callable[..., Value] | None) -> None:

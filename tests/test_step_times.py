@@ -92,6 +92,14 @@ def facts(folder: Path) -> dict[str, object]:
     return data
 
 
+UNTIMED = """
+from engine import hookimpl, step_times
+@hookimpl
+def engine_before_training() -> None:
+    step_times.MOST = 0
+"""
+
+
 def content(path: Path) -> dict[str, object]:
     """All of a safetensors file, whatever the order that its header has it in."""
     with safe_open(path, framework="numpy") as file:
@@ -116,7 +124,7 @@ def test_a_run_calls_engine_before_timing_says_what_its_loader_cost_and_is_no_ot
     assert f"; a step with the live loader takes {step['ratio']:.2f}x of one over a single batch ({BLOCK} of each)" in done.stderr
     assert (tmp_path / "timed" / "seen.txt").is_file()
     assert (tmp_path / "timed" / "timing.txt").read_text() == "True"
-    (tmp_path / "untimed.py").write_text("from engine import step_times\n\nstep_times.MOST = 0\n")
+    (tmp_path / "untimed.py").write_text(UNTIMED)
     words = [ENGINE, "train", recipe, "--run-dir", tmp_path / "untimed", "--plugin", tmp_path / "untimed.py"]
     done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)  # a process too: threads decide how sums are rounded
     assert done.returncode == 0, done.stderr
