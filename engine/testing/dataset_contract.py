@@ -59,9 +59,8 @@ class DatasetContract(Contract):
                 low, high = float(sample.mask.min(initial=0)), float(sample.mask.max(initial=0))
                 assert low >= 0, f"the mask of sample {index} ranges from {low} to {high}; it is 1 where a pixel can be traced, else 0"
                 assert high <= 1, f"the mask of sample {index} ranges from {low} to {high}; it is 1 where a pixel can be traced, else 0"
-                assert not _leaves(sample), (
-                    f"sample {index}: the mask is 1 at {_leaves(sample)} pixels whose flow leads out of the picture, untraceably"
-                )
+                leaving = _leaves(sample)
+                assert not leaving, f"sample {index}: the mask is 1 at {leaving} pixels whose flow leads out of the picture, untraceably"
         assert brightest > 1, f"no number of its frames is over {brightest}; they are uint8 from 0 to 255, not from 0 to 1"
         assert len(sizes) == 1, f"samples of several sizes, (t, h, w, 3): {sorted(sizes)}; crop or resize them, because a batch has one"
 
