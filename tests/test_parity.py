@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 import pytest
@@ -208,16 +208,17 @@ def test_every_step_of_the_everyday_recipe_is_the_same_from_the_same_state(encod
     to 3e-2. That happens to a few of some five million in a step, and torch's float32 is no nearer to float64 than
     MindSpore's: where nothing turns, each is within 3e-5 of it. There are no exact ties.
     """
-    done = list(teacher_forced(*everyday(encoder_weights)))
-    check(done)
+    plan, batches = everyday(encoder_weights)
+    done = list(teacher_forced(plan, islice(batches, STEPS // 2)))
+    check(done, STEPS // 2)
     errors = np.array([error for step in done for error in step.gradients.values()])
     assert (errors <= 1e-3).mean() > 2 / 3  # measured 0.82 and, from an earlier style, 0.93
     assert (errors <= 1e-2).mean() > 0.95  # 1.0 and 0.998
 
 
-def check(done: list[Step]) -> None:
+def check(done: list[Step], steps: int = STEPS) -> None:
     """Every weight moves, every loss is within 1e-5."""
-    assert len(done) == STEPS
+    assert len(done) == steps
     for number, step in enumerate(done):
         assert {label: error for label, error in step.losses.items() if error > 1e-5} == {}, f"step {number}"
         assert step.still == set(), f"step {number}"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import SupportsFloat
 
@@ -134,6 +134,15 @@ def test_a_run_calls_engine_before_timing_says_what_its_loader_cost_and_is_no_ot
         assert content(tmp_path / "timed" / name) == content(tmp_path / "untimed" / name)
 
 
+@pytest.fixture
+def default_sigint() -> Iterator[None]:
+    """Python's own handler, also where the tests were started in the background of a shell, which ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_sigint")
 @pytest.mark.parametrize("signals", [1, 2])
 def test_ctrl_c_then_ends_the_timing_and_not_the_run(tmp_path: Path, signals: int) -> None:
     recipe = write_tiny(tmp_path, preview="{every: 1000}", steps=str(STEPS))

@@ -1,4 +1,4 @@
-"""How long the everyday work takes; without ``--benchmark-enable`` each case runs once, to see that it works."""
+"""How long the everyday work takes; without ``--benchmark-enable`` each case runs once, on small pictures, to see that it works."""
 
 from __future__ import annotations
 
@@ -38,9 +38,15 @@ channels_wide = pytest.mark.parametrize("channels", [16], ids="{}wide".format)
 batch_of = pytest.mark.parametrize("batch", [1], ids="batch{}".format)
 
 
-def everyday(size: str, channels: int) -> tuple[CheckedRecipe, TrainingPlan, int]:
-    """The everyday recipe, what a trainer needs of it, and frames a clip; the encoder's weights are random."""
+def sides(benchmark: BenchmarkFixture, size: str) -> tuple[int, int]:
+    """Width and height of what is timed; small ones where nothing is."""
     width, height = map(int, size.split("x"))
+    return (64, 48) if benchmark.disabled else (width, height)
+
+
+def everyday(sides: tuple[int, int], channels: int) -> tuple[CheckedRecipe, TrainingPlan, int]:
+    """The everyday recipe, what a trainer needs of it, and frames a clip; the encoder's weights are random."""
+    width, height = sides
     recipe = load_recipe("reconet_candy", [f"model.width={channels}", f"dataset.width={width}", f"dataset.height={height}"], HOST)
     assert recipe.encoder
     needs, network = union(recipe.losses), recipe.model.network()
@@ -63,7 +69,7 @@ def everyday(size: str, channels: int) -> tuple[CheckedRecipe, TrainingPlan, int
 @trained
 def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
     """One update of the everyday recipe by all its losses; the encoder's weights are random, which takes the same time."""
-    recipe, plan, frames = everyday(size, channels)
+    recipe, plan, frames = everyday(sides(benchmark, size), channels)
     trainer = backend(name, precision).trainer(plan)
     clips = stack([read_sample(recipe.dataset, i, frames) for i in range(batch)], recipe.dataset.name)
     losses = ", ".join(recipe.losses)
@@ -76,7 +82,7 @@ def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, s
 @pytest.mark.parametrize("source", ["one batch", "live loader"])
 def test_training_step_with_its_clips(benchmark: BenchmarkFixture, source: str) -> None:
     """What the loader costs: it makes the next clips while a step is computed, on the same cores."""
-    recipe, plan, frames = everyday("160x160", 16)
+    recipe, plan, frames = everyday(sides(benchmark, "160x160"), 16)
     trainer = backend("torch", "auto").trainer(plan)
     batches = Loader(recipe.dataset, range(1000), 1, frames).batches()
     if source == "one batch":
@@ -94,7 +100,7 @@ def test_training_step_with_its_clips(benchmark: BenchmarkFixture, source: str) 
 @pytest.mark.parametrize("size", ["640x360"])
 @computed
 def test_painted_frame(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, blocks: int, batch: int) -> None:
-    width, height = map(int, size.split("x"))
+    width, height = sides(benchmark, size)
     network = HOST.make_model("reconet", {"width": channels, "residual_blocks": blocks}).network()
     painter = backend(name, precision).painter(network, network.initial_weights(0), batch=batch)
     frames = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
@@ -119,7 +125,7 @@ def test_peak_memory_of_painting(benchmark: BenchmarkFixture, report: list[str],
 @pytest.mark.parametrize("size", ["160x160", "256x256"])
 def test_moving_layers_clip(benchmark: BenchmarkFixture, size: str) -> None:
     """A pair of frames with flow and mask, in one process; other clips each round, with the textures of an earlier one at hand."""
-    width, height = map(int, size.split("x"))
+    width, height = sides(benchmark, size)
     dataset = HOST.make_dataset("moving_layers", {"width": width, "height": height})
     indices = count()
     benchmark.extra_info.update(size=size, frames=2)
