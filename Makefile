@@ -22,8 +22,9 @@ demo: $(VENV)/ready
 	@echo "previews  $(RUN)/previews/"
 	@echo "painted   $(RUN)/sample.mp4"
 
+# Two processes share the cores, so a thread that waits must not spin.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check
