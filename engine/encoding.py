@@ -42,6 +42,8 @@ class Codec:
     options: Mapping[str, str]
     odd: str = "yuv444p"
     """The pixels of a picture with an odd side; empty where the encoder takes none."""
+    least: int = 1
+    """The shortest side that the encoder takes."""
     siting: Siting = "center"
     """Where FFmpeg's decoder takes colour samples to be: the standards of MPEG mean the left unless a stream says otherwise."""
     shapes: bool = True
@@ -56,7 +58,17 @@ CODECS = {
         # MB-tree decides by memory that x264 never wrote (seen by filling what malloc gives): the same frames gave other bytes each time.
         Codec("h264", "libx264", "h264", 18, 51, {"preset": "medium", "mbtree": "0"}, siting="left"),
         # x265 gave other bytes for the same frames in one of six runs, with a single thread too.
-        Codec("h265", "libx265", "hevc", 20, 51, {"preset": "medium", "x265-params": "log-level=error"}, siting="left", repeats=False),
+        Codec(
+            "h265",
+            "libx265",
+            "hevc",
+            20,
+            51,
+            {"preset": "medium", "x265-params": "log-level=error"},
+            least=16,
+            siting="left",
+            repeats=False,
+        ),
         # cpu-used 4 encodes some three times as fast as the default 1; a bit rate of 0 leaves the rate to the crf.
         Codec(
             "vp9", "libvpx-vp9", "vp9", 30, 63, {"b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"}, odd="yuv420p", shapes=False
@@ -99,6 +111,10 @@ class Encoding:
         if info is not None and not codec.odd and (info.width % 2 or info.height % 2):
             remedy = f"Give --size {even_size(info)}, or --codec vp9."
             raise EngineError(f"{codec.name} takes no odd sides, and this is {info.width}x{info.height}", where="--codec", remedy=remedy)
+        if info is not None and min(info.width, info.height) < codec.least:
+            size = f"{max(info.width, codec.least)}x{max(info.height, codec.least)}"
+            what = f"{codec.name} takes no side under {codec.least} pixels, and this is {info.width}x{info.height}"
+            raise EngineError(what, where="--codec", remedy=f"Give --size {size}, or --codec h264.")
         return Encoder(codec, crf, usable_cores())
 
 

@@ -109,6 +109,14 @@ def test_odd_sides_are_exact_or_refused_with_a_remedy(tmp_path: Path, width: int
         write(tmp_path / "x.mp4", Encoding("av1"), width, height)
 
 
+def test_a_picture_too_small_for_its_codec_is_refused_before_it_is_painted(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="h265 takes no side under 16 pixels, and this is 12x20\n  Give --size 16x20, or --codec h264"):
+        write(tmp_path / "x.mp4", Encoding("h265"), 12, 20)
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "x.mp4", Encoding("h265"), 16, 16)
+    write(tmp_path / "y.mp4", Encoding("h264"), 2, 2)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a style and an odd clip."""
