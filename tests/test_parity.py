@@ -98,7 +98,7 @@ def test_what_no_output_needs_is_left_out(name: str) -> None:
 
 def everyday(encoder_weights: dict[str, Array]) -> tuple[TrainingPlan, Iterator[Batch]]:
     """The everyday recipe on small clips, from the shipped style's weights."""
-    recipe = load_recipe("reconet_candy", ["dataset.width=96", "dataset.height=96"], HOST)
+    recipe = load_recipe("reconet_candy", ["dataset.width=64", "dataset.height=64"], HOST)
     assert recipe.encoder is not None
     needs, (network, weights) = union(recipe.losses), shipped_style()
     encoder = recipe.encoder.network().prune(dict.fromkeys((*needs.encoder, *needs.frame_encoder)))
@@ -212,8 +212,8 @@ def test_every_step_of_the_everyday_recipe_is_the_same_from_the_same_state(encod
     done = list(teacher_forced(plan, islice(batches, STEPS // 2)))
     check(done, STEPS // 2)
     errors = np.array([error for step in done for error in step.gradients.values()])
-    assert (errors <= 1e-3).mean() > 2 / 3  # measured 0.82 and, from an earlier style, 0.93
-    assert (errors <= 1e-2).mean() > 0.95  # 1.0 and 0.998
+    assert (errors <= 1e-3).mean() > 2 / 3  # measured 0.90
+    assert (errors <= 1e-2).mean() > 0.95  # 1.0
 
 
 def check(done: list[Step], steps: int = STEPS) -> None:

@@ -1,9 +1,9 @@
 """What README.md says is done, top to bottom in one folder, and what the documents name exists.
 
 The folder holds ``photo.jpg``, ``sky.png``, ``holiday.mp4``, ``clips/`` and ``recipes/``. Of a ``bash`` block every line that begins
-with ``engine`` is run by bash; ``engine train`` gets ``--set steps=4`` appended and is otherwise run as it stands. A ``python`` block is
-executed, and one that stands under ``<!-- file: NAME -->`` is written to that file instead. Under ``<!-- not run: REASON -->`` nothing is
-run.
+with ``engine`` is run by bash; ``engine train`` gets fewer steps and smaller frames by ``--set`` and is otherwise run as it stands. A
+``python`` block is executed, and one that stands under ``<!-- file: NAME -->`` is written to that file instead. Under
+``<!-- not run: REASON -->`` nothing is run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DOCUMENTS = [*(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTR
 BLOCK = re.compile(r"(?:^<!-- (not run|file): (.+?) -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^engine (?:.*\\\n)*.*$", re.M)
 LINK = re.compile(r"\]\(([^)\s]+)[^)]*\)|(?:src|href)=\"([^\"]+)\"|^\[[^\]]+\]: (\S+)|`((?:docs/)?\w+\.md)`", re.M)
-SHORTER = " --set steps=4"
+SHORTER = " --set steps=4 --set dataset.width=64 --set dataset.height=64"
 
 
 @dataclass(frozen=True)
