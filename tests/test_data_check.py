@@ -102,6 +102,14 @@ def test_a_flow_that_would_fit_better_turned_is_doubted(how: str, tmp_path: Path
     assert done.returncode == 0, done.stderr
     doubts = [line for line in done.stdout.splitlines() if line.startswith("doubt: ")]
     assert [how in doubt for doubt in doubts] == ([] if how == "nothing" else [True])
+    train = [ENGINE, "train", "mine.yaml", "--plugin", "turned.py", "--set", "steps=1", "--run-dir"]
+    said = subprocess.run([*train, "said"], cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    doubts = [line for line in said.stderr.splitlines() if line.startswith("warning: turned: ")]
+    assert [how in doubt for doubt in doubts] == ([] if how == "nothing" else [True])
+    if doubts:
+        quiet = subprocess.run([*train, "quiet", "--quiet"], cwd=tmp_path, capture_output=True, text=True)
+        assert (quiet.returncode, quiet.stderr) == (0, "")
 
 
 STRANGER = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from engine import Dataset, hookimpl
@@ -12,6 +13,8 @@ from engine_datasets.video import Video
 
 if TYPE_CHECKING:
     import typer
+
+    from engine import Run
 
 
 @hookimpl
@@ -26,3 +29,14 @@ def engine_register_commands(app: typer.Typer) -> None:
     from engine_datasets.commands import data
 
     app.add_typer(data, name="data")
+
+
+@hookimpl
+def engine_before_training(run: Run) -> None:
+    """Say where another flow would fit better: training with a wrong one ends well and makes a style that flickers."""
+    if run.quiet:
+        return
+    from engine_datasets.flow_doubts import doubts_of
+
+    for doubt in doubts_of(run):
+        print(f"warning: {doubt}", file=sys.stderr)

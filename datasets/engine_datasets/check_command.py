@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from engine import Array, BadSample, Dataset, EngineError, Picture, Sample, load_plugins, load_recipe, write_picture
+from engine import BadSample, Dataset, EngineError, Picture, Sample, load_plugins, load_recipe, write_picture
 from engine_datasets.contact_sheet import difference, draw_sheet
+from engine_datasets.flow_doubts import DOUBTS, SHARE, altered
 from engine_datasets.opening import open_folder
 
 RECIPES = (".yaml", ".yml")
@@ -74,14 +75,6 @@ def _is_recipe(what: str) -> bool:
     return path.suffix.lower() in RECIPES or not (path.exists() or any(c in what for c in "*?[/\\."))
 
 
-DOUBTS: dict[str, Callable[[Array], Array]] = {
-    "with the flow negated (it leads from a frame back to the one before)": lambda flow: -flow,
-    "with dx and dy exchanged (dx, along the width, comes first)": lambda flow: flow[:, ::-1],
-}
-SHARE = 0.8
-"""Of what the flow leaves over: a flow that leaves less than that fits better."""
-
-
 @dataclass
 class Findings:
     """What reading samples told."""
@@ -116,8 +109,7 @@ class Findings:
             self.largest = max(self.largest, float(length[seen].max()))
         if seen[-1].any():
             self.left_over.append(float(difference(sample)[seen[-1]].mean()))
-            for doubt, altered in DOUBTS.items():
-                other = replace(sample, flow=altered(sample.flow))
+            for doubt, other in altered(sample):
                 self.otherwise[doubt].append(float(difference(other)[seen[-1]].mean()))
 
 
