@@ -210,7 +210,11 @@ def _as_float(x: Any) -> Any:
 
 def _floor_div(x: Any, y: Any) -> Value:
     x, y = alike(x, y)
-    return node("Floor", x / y) if x.dtype in FLOATS else node("Div", x - _remainder(x, y), y)
+    if x.dtype in FLOATS:
+        return node("Floor", x / y)
+    towards_zero = node("Div", x, y)
+    left = x - towards_zero * y
+    return towards_zero - node("Where", y < 0, cast(left > 0, x.dtype), cast(left < 0, x.dtype))
 
 
 def _remainder(x: Any, y: Any) -> Value:

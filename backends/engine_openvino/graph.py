@@ -196,13 +196,18 @@ def _floor_div(x: Any, y: Any) -> Value:
 def _whole_quotient(x: Value, y: Value) -> Value:
     if x.dtype in FLOATS:
         return node("floor", x / y)
-    # The CPU divides whole numbers as float32, so the quotient may be off by one; what is left over shows it.
-    near = cast(node("floor", cast(x, "float32") / cast(y, "float32")), x.dtype)
+    # The CPU divides whole numbers as float32, which counts to 2^24: the quotient may be off by dozens, that of what is left over by one.
+    near = _rounded_quotient(x, y)
+    near += _rounded_quotient(x - near * y, y)
     left = x - near * y
     negative = y < 0
     low = node("select", negative, left <= y, left >= y)
     high = node("select", negative, left > 0, left < 0)
     return near + cast(low, x.dtype) - cast(high, x.dtype)
+
+
+def _rounded_quotient(x: Value, y: Value) -> Value:
+    return cast(node("floor", cast(x, "float32") / cast(y, "float32")), x.dtype)
 
 
 def _remainder(x: Any, y: Any) -> Value:

@@ -11,6 +11,8 @@ from engine.testing.cases import OpCase, op_case
 HALVES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49, 254.5, 255.5, -3.7], np.float32)
 BYTES = np.arange(256, dtype=np.uint8).reshape(2, 2, 8, 8)
 NEAR_ONE = np.linspace(-6, 6, 97, dtype=np.float32)
+WHOLE = np.array([7, -7, 7, -7, 50730890, 2**29 + 1, 5 - 2**31, 2**31 - 1], np.int32)
+DIVISORS = np.array([2, 2, -2, -2, 1, -3, 2**31 - 1, 7], np.int32)
 AROUND_ZERO = np.array([-2.0, -0.5, 0.0, 0.5, 2.0], np.float32)
 
 
@@ -28,6 +30,8 @@ def _tensors() -> list[OpCase]:
         op_case("tensor", "x > 0", lambda ops, x: x > 0, AROUND_ZERO, fixed=(0,), dtype="bool", **exact),
         op_case("tensor", "x <= y", lambda ops, x, y: x <= y, AROUND_ZERO, np.zeros(5, np.float32), fixed=(0, 1), dtype="bool", **exact),
         op_case("tensor", "x == y", lambda ops, x, y: x == y, AROUND_ZERO, np.zeros(5, np.float32), fixed=(0, 1), dtype="bool", **exact),
+        op_case("tensor", "x // y of int32", lambda ops, x, y: x // y, WHOLE, DIVISORS, fixed=(0, 1), dtype="int32", **exact),
+        op_case("tensor", "x % y of int32", lambda ops, x, y: x % y, WHOLE, DIVISORS, fixed=(0, 1), dtype="int32", **exact),
         op_case("tensor", "slices", lambda ops, x: x[:, 1:, :-1, 1:4], image, **exact),
         op_case("tensor", "step", lambda ops, x: x[:, :, ::2, 1::2], image, **exact),
         op_case("tensor", "index", lambda ops, x: x[1], image, **exact),
