@@ -14,6 +14,8 @@ from pathlib import Path
 from engine.errors import EngineError
 
 GROUP = "engine.plugins"
+_FILES = "engine_plugin_"
+"""How the modules of plugin files begin."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,15 @@ def discover(files: Sequence[Path] = ()) -> list[Discovered]:
     return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
 
 
+def file_of(cls: type) -> Path | None:
+    """The plugin file that a class is from; None for one of an installed package."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return Path(file) if file and cls.__module__.startswith(_FILES) else None
+
+
 def _load_file(path: Path) -> object:
     code = path.read_bytes()
-    name = f"engine_plugin_{path.stem}_{hashlib.sha256(bytes(path) + code).hexdigest()[:12]}"
+    name = f"{_FILES}{path.stem}_{hashlib.sha256(bytes(path) + code).hexdigest()[:12]}"
     if name in sys.modules:  # one file, one set of classes, however often plugins are loaded
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from engine.chained_flow import chain_flow
 from engine.contracts.backend import TrainingPlan
 from engine.contracts.dataset import Batch
 from engine.contracts.loss import Loss, Needs, Prepared
+from engine.discovery import file_of
 from engine.errors import EngineError, LossFailed
 from engine.layers import Weights
 from engine.network import NativeLayers, Network
@@ -100,7 +102,7 @@ class Objective:
                 shape = None
         if shape != ():
             found = repr(value) if shape is None else f"a tensor of shape {shape}"
-            raise LossFailed(f"the loss {label} returns {found}", allowed="a tensor of shape (), made by ops", remedy=_remedy(loss))
+            raise LossFailed(f"the loss {label} returns {found}", allowed="a tensor of shape (), made by ops", remedy=check_of(loss))
         return value
 
     def paint(self, weights: Weights, x: Tensor) -> dict[str, Tensor]:
@@ -144,11 +146,14 @@ def _named(label: str, loss: Loss) -> Iterator[None]:
         raise
     except Exception as error:
         file = getattr(sys.modules.get(type(loss).__module__), "__file__", None)
-        raise LossFailed(f"the loss {label} failed: {describe(error, file)}", remedy=_remedy(loss)) from error
+        raise LossFailed(f"the loss {label} failed: {describe(error, file)}", remedy=check_of(loss)) from error
 
 
-def _remedy(loss: Loss) -> str:
-    return f"`engine plugins check loss {loss.name}` tries what every loss must do."
+def check_of(loss: Loss) -> str:
+    """What to do where a loss is at fault."""
+    file = file_of(type(loss))
+    words = ["engine", "plugins", "check", "loss", loss.name, *(("--plugin", str(file)) if file else ())]
+    return f"`{shlex.join(words)}` says what is wrong with it and what to look for."
 
 
 class PlanClip:

@@ -53,6 +53,11 @@ class Plugin:
         return self.distribution if Path(self.distribution).stem.replace("-", "_") == self.name else f"{self.distribution} ({self.name})"
 
     @property
+    def third_party(self) -> bool:
+        """Whether it comes from a package that is not the engine's own."""
+        return self.file is None and not self.first_party
+
+    @property
     def first_party(self) -> bool:
         """Whether it comes with the engine."""
         return self.file is None and is_first_party(self.distribution)

@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -22,6 +22,7 @@ from engine.contracts.dataset import Batch
 from engine.errors import EngineError, LossFailed
 from engine.files import replacing
 from engine.loader import BadSamples
+from engine.objective import check_of
 from engine.ops import Array
 from engine.plugins import PluginHost
 from engine.recipe import CheckedRecipe
@@ -90,7 +91,7 @@ class Run:
             bad = [label for label, value in self.losses.items() if label != "total" and not math.isfinite(float(value))]
             if len(bad) > 1 and len(bad) == len(self.losses) - 1:
                 raise self._ruined("every loss")  # the painting, which all of them see, or the weights that paint it
-            raise self._ruined(f"the loss {' and the loss '.join(bad) or 'total'}")
+            raise self._ruined(f"the loss {' and the loss '.join(bad) or 'total'}", bad)
 
     def checkpoint(self) -> Path:
         """Write the state after the last step, whole or not at all."""
@@ -124,17 +125,24 @@ class Run:
         with replacing(self.folder / FACTS) as path:
             path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
-    def _ruined(self, what: str) -> LossNotFinite:
-        kept = "The last checkpoint is untouched. " if (self.folder / CHECKPOINT).is_file() else ""
-        remedy = f"{kept}Lower optimiser.learning_rate, or use precision float32."
+    def _ruined(self, what: str, losses: Sequence[str] = ()) -> LossNotFinite:
+        remedies = ["The last checkpoint is untouched."] if (self.folder / CHECKPOINT).is_file() else []
         if self.step == 1:  # of weights that no step has changed yet
-            remedy = "`engine plugins check loss NAME` tries what every loss must do; or use precision float32."
-        return LossNotFinite(f"{what} is no longer a finite number at step {self.step}", where=str(self.folder), remedy=remedy)
+            remedies += [check_of(self.plan.losses[label]) for label in losses]
+        else:
+            remedies.append("Lower optimiser.learning_rate.")
+        if (precision := self.backend.describe()["precision"]) != "float32":
+            remedies.append(f"Or use precision float32 in place of {precision}.")
+        found = "not" if self.step == 1 else "no longer"
+        return LossNotFinite(f"{what} is {found} a finite number at step {self.step}", where=str(self.folder), remedy=" ".join(remedies))
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        """Of what the result depends on."""
+        """Of what the result depends on: ours, and the packages whose plugins were loaded."""
         packages = {name: metadata.version(name) for name in ("styleengine", "numpy")}
+        packages |= {
+            plugin.distribution: plugin.version for plugin in self.host.plugins if plugin.third_party and plugin.status == "loaded"
+        }
         return packages | {"python": platform.python_version(), "machine": platform.machine()}
 
 

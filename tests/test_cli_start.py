@@ -37,6 +37,16 @@ def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
     assert done.stderr.splitlines()[-1].split() == ["loaded:"]
 
 
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")], ids=["", "spins", "policy"]
+)
+def test_threads_that_wait_leave_the_cores_to_others_unless_told(given: dict[str, str], found: str) -> None:
+    code = "import atexit, os; from engine.cli import main; atexit.register(lambda: print(os.environ.get('GOMP_SPINCOUNT'))); main(['-h'])"
+    kept = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", code], env=kept | given, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == found
+
+
 def test_importing_the_public_surface_loads_no_framework() -> None:
     code = f"import sys, engine; print([name for name in {HEAVY!r} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

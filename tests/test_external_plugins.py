@@ -24,6 +24,7 @@ BRINGS = {
     "moments_loss": ("styleengine-moments-loss", {"loss": ["channel_moments"]}),
     "unet_model": ("styleengine-unet-model", {"model": ["separable_unet"]}),
 }
+INSTALLED = [distribution for distribution, _ in BRINGS.values()]
 RECIPE = """
 format: 1
 name: stranger
@@ -94,6 +95,8 @@ def test_a_style_of_three_strangers(external: ExternalSite, name: str) -> None:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 2, 3]
     assert all(0 < float(row["warp_error"]) < 1 for row in rows)
+    versions = json.loads((run / "run.json").read_text())["versions"]
+    assert {name: version for name, version in versions.items() if name.startswith("styleengine-")} == dict.fromkeys(INSTALLED, "0.1.0")
     painted = external.folder / f"{name}.png"
     done = external.engine("infer", "frames/frame_0001.png", "--style", run, "--backend", name, "--device", "cpu", "-o", painted)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from installed import HOST, TRAINING, backend
@@ -23,7 +25,8 @@ from engine import (
     TrainingPlan,
 )
 from engine.chained_flow import chain_flow
-from engine.objective import PlanClip, union
+from engine.objective import PlanClip, check_of, union
+from engine.plugins import load_plugins
 from engine.testing import OracleOps
 
 SIZE = (20, 24)
@@ -158,7 +161,7 @@ class Odd(Loss):
 @pytest.mark.parametrize(
     ("way", "said"),
     [
-        ("raises", r"the loss odd failed: KeyError: 'brush' \(.*test_objective.py:\d+\)\n  `engine plugins check loss odd` tries"),
+        ("raises", r"the loss odd failed: KeyError: 'brush' \(.*test_objective.py:\d+\)\n  `engine plugins check loss odd` says what"),
         (
             "greedy",
             r"the loss odd reads clip.encoded\('output', 'relu2_2', 0\), which its needs\(\) does not name\n  Let needs\(\) return Needs\(",
@@ -188,3 +191,27 @@ def test_a_loss_without_a_gradient_teaches_nothing(name: str) -> None:
     trainer = backend(name, "float32").trainer(given)
     assert float(trainer.step(batch(n=1))["total"]) != 0
     assert all(np.array_equal(x, given.weights[key]) for key, x in trainer.weights().items())
+
+
+STRANGER = """
+from engine import Loss, Needs, hookimpl
+
+class Mine(Loss):
+    name = "mine"
+    def needs(self):
+        return Needs()
+    def __call__(self, ops, clip, prepared):
+        return ops.mean(clip.output(0))
+
+@hookimpl
+def engine_register_losses():
+    return [Mine]
+"""
+
+
+def test_the_command_that_checks_a_loss_loads_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(STRANGER)
+    assert f"`engine plugins check loss mine --plugin {tmp_path}/mine.py` " in check_of(
+        load_plugins([tmp_path / "mine.py"]).make_loss("mine")
+    )
+    assert "`engine plugins check loss content` " in check_of(HOST.make_loss("content"))

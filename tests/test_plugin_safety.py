@@ -250,6 +250,6 @@ def test_a_loss_that_is_no_number_ends_the_run(site: Site, tmp_path: Path) -> No
     write_tiny(tmp_path)
     done = train(site, tmp_path, "tiny.yaml", "--run-dir", "run", "-q", "--set", "losses=[{name: lost}]")
     assert done.returncode == 1
-    assert "the loss lost is no longer a finite number at step 1" in done.stderr
+    assert "the loss lost is not a finite number at step 1\n  `engine plugins check loss lost` says what is wrong" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "style.safetensors").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,6 +121,8 @@ def test_a_run_calls_engine_before_timing_says_what_its_loader_cost_and_is_no_ot
     assert 0 < step["live"] < 10
     assert step["ratio"] == pytest.approx(step["live"] / step["cached"], rel=0.02)
     assert data["samples"] == 2 * STEPS  # what is read afterwards is no part of the run
+    assert re.search(rf"^step 1/{STEPS}  \d+\.\d s for the first step  total [^\n]*\)$", done.stderr, re.M)
+    assert re.search(rf"^step 10/{STEPS}  \d+ ms a step  total .* left$", done.stderr, re.M)
     assert " left\nthe style is written; timing some more steps with and without the loader, " in done.stderr
     assert f"; a step with the live loader takes {step['ratio']:.2f}x of one over a single batch ({BLOCK} of each)" in done.stderr
     assert (tmp_path / "timed" / "seen.txt").is_file()

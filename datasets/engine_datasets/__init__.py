@@ -36,7 +36,7 @@ def engine_before_training(run: Run) -> None:
     """Say where another flow would fit better: training with a wrong one ends well and makes a style that flickers."""
     if run.quiet:
         return
-    from engine_datasets.flow_doubts import doubts_of
+    from engine_datasets.flow_doubts import doubt_of
 
-    for doubt in doubts_of(run):
+    if doubt := doubt_of(run):
         print(f"warning: {doubt}", file=sys.stderr)

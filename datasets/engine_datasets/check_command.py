@@ -165,9 +165,9 @@ def describe(dataset: Dataset, found: Findings) -> Iterator[str]:
         if found.left_over:
             left = np.mean(found.left_over)
             yield f"left over by warping: {left:.1f} grey levels on average, {max(found.left_over):.1f} at most"
-            for doubt, levels in found.otherwise.items():
-                if np.mean(levels) < SHARE * left:
-                    yield f"doubt: {np.mean(levels):.1f} grey levels would be left {doubt}; is the flow right?"
+            doubt, instead = min(((doubt, np.mean(levels)) for doubt, levels in found.otherwise.items()), key=lambda pair: pair[1])
+            if instead < SHARE * left:
+                yield f"doubt: {instead:.1f} grey levels would be left {doubt}; is the flow right?"
     elif good:
         yield "flow: none"
     if good:

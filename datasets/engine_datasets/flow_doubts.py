@@ -29,18 +29,18 @@ def altered(sample: Sample) -> Iterator[tuple[str, Sample]]:
         yield doubt, replace(sample, flow=alter(sample.flow))
 
 
-def doubts_of(run: Run) -> Iterator[str]:
+def doubt_of(run: Run) -> str | None:
     """What the held-out clip's flow makes one ask before a run begins."""
     clip = run.held_out
     if clip.flow is None or clip.mask is None:
-        return
+        return None
     sample = Sample(clip.frames[0], clip.flow[0], clip.mask[0])
     seen = clip.mask[0, -1, 0] > 0
     if not seen.any():
-        return
+        return None
     left = float(difference(sample)[seen].mean())
-    for doubt, other in altered(sample):
-        instead = float(difference(other)[seen].mean())
-        if instead < SHARE_OF_ONE * left:
-            found = f"warping leaves {left:.1f} grey levels over, and {instead:.1f} {doubt}"
-            yield f"{run.recipe.dataset.name}: {found}; is the flow right? `engine data check` asks more clips"
+    instead, doubt = min((float(difference(other)[seen].mean()), doubt) for doubt, other in altered(sample))
+    if instead < SHARE_OF_ONE * left:
+        found = f"warping leaves {left:.1f} grey levels over, and {instead:.1f} {doubt}"
+        return f"{run.recipe.dataset.name}: {found}; is the flow right? `engine data check` asks more clips"
+    return None

@@ -21,7 +21,7 @@ from engine.cli.options import host_of
 SMALL = {"dataset": {"length": 3, "width": 24, "height": 16}, "model": {"width": 4, "depth": 1}}
 """Settings that a kind's contract runs quickly with."""
 USES = {
-    "loss": "    losses:\n      - {name: $name, weight: 10}",
+    "loss": "    losses:\n      - {name: $name, weight: 10} # so that the log of a run shows about a tenth of the largest loss",
     "dataset": "    dataset: {name: $name, width: 160, height: 160}",
     "model": "    model: {name: $name}",
     "backend": "    engine infer photo.png --backend $name",

@@ -44,7 +44,14 @@ def engine_before_training(run: Run) -> None:
         bar = Progress(*columns, console=console)
         bar.start()
         bar.add_task("train", total=run.steps, completed=run.step, text="")
-    run.memory["progress"] = {"console": console, "bar": bar, "start": time.perf_counter(), "first": run.step, "warned": 0}
+    run.memory["progress"] = {
+        "console": console,
+        "bar": bar,
+        "since": time.perf_counter(),
+        "last": run.step,
+        "first": run.step,
+        "warned": 0,
+    }
 
 
 @hookimpl
@@ -53,16 +60,20 @@ def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) 
     memory = run.memory.get("progress")
     if memory:
         _warn(run, memory)
-    if not memory or (step % _EVERY and step != run.steps):
+    if not memory or (step % _EVERY and step not in (memory["first"] + 1, run.steps)):
         return
-    seconds = (time.perf_counter() - memory["start"]) / (step - memory["first"])
+    first, now = memory["last"] == memory["first"], time.perf_counter()
+    seconds = (now - memory["since"]) / (step - memory["last"])  # since the last look, because machines are shared
+    memory |= {"since": now, "last": step}
     terms = "  ".join(f"{label} {float(losses[label]) * loss.weight:.3g}" for label, loss in run.plan.losses.items())
-    text = f"{seconds * 1000:.0f} ms a step  total {float(losses['total']):.3g}  ({terms})"
+    took = f"{seconds:.1f} s for the first step" if first else f"{seconds * 1000:.0f} ms a step"  # some backends compile in the first one
+    text = f"{took}  total {float(losses['total']):.3g}  ({terms})"
     if memory["bar"]:
         memory["bar"].update(memory["bar"].task_ids[0], completed=step, text=text)
-    elif step % (_EVERY * 5) == 0 or step == run.steps:
+    elif first or step % (_EVERY * 5) == 0 or step in (_EVERY, run.steps):
         left = int(seconds * (run.steps - step))
-        memory["console"].print(f"step {step}/{run.steps}  {text}  {left // 60}:{left % 60:02d} left", soft_wrap=True)
+        text += "" if first else f"  {left // 60}:{left % 60:02d} left"
+        memory["console"].print(f"step {step}/{run.steps}  {text}", soft_wrap=True)
 
 
 @hookimpl

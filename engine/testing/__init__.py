@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.plugins import PluginHost as PluginHost
     from engine.testing.backend_contract import BackendContract as BackendContract
     from engine.testing.cases import LayerCase as LayerCase
     from engine.testing.cases import OpCase as OpCase
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from engine.testing.scenes import moving_sample as moving_sample
 
 _NAMES = {
+    "engine.plugins": "PluginHost",
     "engine.testing.backend_contract": "BackendContract",
     "engine.testing.cases": "LayerCase OpCase draw dtype_of op_case",
     "engine.testing.clips": "GivenClip",

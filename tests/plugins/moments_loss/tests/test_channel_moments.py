@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from moments_loss import ChannelMoments, moments
 
-from engine.testing import LossContract, OracleOps
+from engine.testing import LossContract, OracleOps, PluginHost
 
 
 class TestChannelMoments(LossContract):
@@ -27,3 +27,7 @@ def test_moments_are_those_of_numpy(order: int) -> None:
     score = (x - x.mean(axis=(2, 3), keepdims=True)) / deviation[..., None, None]
     wanted = [x.mean(axis=(2, 3)), deviation, (score**3).mean(axis=(2, 3)), (score**4).mean(axis=(2, 3))]
     np.testing.assert_allclose(moments(OracleOps(), x, order), np.concatenate(wanted[:order], axis=1), rtol=1e-9)
+
+
+def test_the_engine_finds_it(engine_host: PluginHost) -> None:
+    assert engine_host.get("loss", "channel_moments") is ChannelMoments
