@@ -136,7 +136,7 @@ def test_no_bytes_stop_the_reading_of_metadata(head: bytes, rest: bytes) -> None
     read_metadata(head + rest)
 
 
-@pytest.mark.parametrize("data", [b"", b"words", SAMPLES[0][:40], b"\xff\xd8\xff\xe0"])
+@pytest.mark.parametrize("data", [b"", b"words", SAMPLES[0][:40], b"\xff\xd8\xff\xe0"], ids=["nothing", "words", "cut PNG", "cut JPEG"])
 def test_what_is_no_picture_says_so(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="x: this is no picture that can be read, or it is damaged"):
         decode_picture(data, "x")
