@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 REGISTER = {kind: f"engine_register_{'losses' if kind == 'loss' else kind + 's'}" for kind in KINDS}
 """The hook of each kind of component."""
-_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 def check_api(stated: object) -> None:
@@ -37,6 +36,14 @@ def check_api(stated: object) -> None:
         raise EngineError(
             f"this plugin was made for version {stated} of the engine's API, and this is {hookspecs.API_VERSION}", remedy=remedy
         )
+
+
+def check_name(kind: str, name: object, what: str) -> None:
+    """An :class:`EngineError` where no component of this kind can be called that; ``what`` it is that names it so."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise EngineError(f"{what} is {name!r}", allowed="words in snake case, like `total_variation`")
+    if kind == "backend" and name == "auto":
+        raise EngineError(f"{what} is 'auto', which lets the engine choose one", remedy="Take another name.")
 
 
 def hooks_of(plugin: object) -> pluggy.PluginManager:
@@ -70,18 +77,15 @@ def register(manager: pluggy.PluginManager, kind: str, hook: str) -> dict[str, t
     for cls in classes:
         if not isinstance(cls, type) or not issubclass(cls, KINDS[kind]):
             raise EngineError(f"{hook}() returned {cls!r} among others", allowed=f"subclasses of engine.{KINDS[kind].__name__}")
-        _check_component(cls)
+        _check_component(kind, cls)
         if cls.name in found:
             raise EngineError(f"{hook}() returned two called {cls.name!r}")
         found[cls.name] = cls
     return found
 
 
-def _check_component(cls: type[Component]) -> None:
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not _WORD.fullmatch(name):
-        allowed = "a class attribute in snake case, like `total_variation`"
-        raise EngineError(f"{cls.__qualname__}.name is {name!r}", allowed=allowed)
+def _check_component(kind: str, cls: type[Component]) -> None:
+    check_name(kind, getattr(cls, "name", None), f"{cls.__qualname__}.name")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise EngineError(f"{cls.__qualname__} does not define {', '.join(missing)}")
     if issubclass(cls, Backend):

@@ -63,7 +63,7 @@ def test_first_party_plugins_arrive_by_entry_point_too() -> None:
         (LOSS.format(name="m").replace("return [Loss1]", "return [int]"), "allowed: subclasses of engine.Loss"),
         (LOSS.format(name="m").replace("_losses()", "_models()"), "allowed: subclasses of engine.Model"),
         (LOSS.format(name="m").replace("return [Loss1]", "return [Loss1, Loss1]"), "returned two called 'm'"),
-        (LOSS.format(name="CamelCase"), "Loss1.name is 'CamelCase'; allowed: a class attribute in snake case"),
+        (LOSS.format(name="CamelCase"), "Loss1.name is 'CamelCase'; allowed: words in snake case"),
         (LOSS.format(name="m").replace('name = "m"', ""), "Loss1.name is None"),
         (LOSS.format(name="m").replace('name = "m"', 'name: str = "m"'), "name"),
         (LOSS.format(name="m").replace(', description="A setting."', ""), "these settings of Loss1 have no description: size"),
