@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -116,7 +116,14 @@ def describe(error: BaseException, file: str | None = None) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     frames = [frame for frame in frames if frame.filename == file] or frames
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{_named(error)}{place}"
+
+
+def _named(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # a plugin's own exception may fail to say what it is
+        return type(error).__name__
 
 
 def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, bool, pluggy.PluginManager]]) -> dict[str, str]:
@@ -128,24 +135,18 @@ def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, bool, pluggy.Plu
 
     failures: dict[str, str] = {}
     strangers: list[tuple[str, typer.Typer, set[str]]] = []
-    taken = _command_names(app)
     for owner, first_party, manager in plugins:
         own = Typer()
         try:
-            manager.hook.engine_register_commands(app=own)
-            names = _command_names(own)
-            if clashes := sorted(names & taken):
-                raise EngineError(f"there is a command {clashes[0]!r} already")
+            _ask_for_commands(manager, own)
+            if first_party:
+                _take_over(app, own)
+            else:
+                strangers.append((owner, own, _commands_of(own, _stated_names(app))))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too, and what pytest raises to skip
             failures[owner] = f"could not add its commands: {describe(error)}"
-            continue
-        if first_party:
-            taken |= names
-            _take_over(app, own)
-        else:
-            strangers.append((owner, own, names))
     for owner, own, names in strangers:
         claims = {name: [other for other, _, theirs in strangers if name in theirs] for name in sorted(names)}
         if clash := next((name for name, claimants in claims.items() if len(claimants) > 1), None):
@@ -157,21 +158,43 @@ def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, bool, pluggy.Plu
     return failures
 
 
+def _ask_for_commands(manager: pluggy.PluginManager, own: typer.Typer) -> None:
+    hook = "engine_register_commands"
+    if answers := getattr(manager.hook, hook)(app=own):
+        remedy = "Add to the app that it is given: app.command() or app.add_typer()."
+        raise EngineError(f"{hook}() returned {answers[0]!r}", allowed="nothing", remedy=remedy)
+    if own.registered_callback is not None:
+        remedy = "Only a group of its own may have one: app.add_typer(group, name=...)."
+        raise EngineError(f"{hook}() gives the whole command line a callback", remedy=remedy)
+
+
 def _take_over(app: typer.Typer, own: typer.Typer) -> None:
     app.registered_commands += own.registered_commands
     app.registered_groups += own.registered_groups
 
 
-def _command_names(app: typer.Typer) -> set[str]:
-    from typer import Typer
-    from typer.main import get_command_name, get_group
+def _stated_names(app: typer.Typer) -> set[str]:
+    from typer.main import get_command_name
 
     names = {info.name or get_command_name(info.callback.__name__) for info in app.registered_commands if info.callback is not None}
-    for group in app.registered_groups:
-        if isinstance(group.name, str):
-            names.add(group.name)
-        else:  # its commands stand beside the others; how, typer finds out, which takes its time
-            alone = Typer()
-            alone.registered_groups = [group]
-            names |= set(get_group(alone).commands)
-    return {name.strip().casefold() for name in names}  # `Train` would pass for `train`
+    return names | {group.name for group in app.registered_groups if isinstance(group.name, str)}
+
+
+def _commands_of(own: typer.Typer, taken: Collection[str]) -> set[str]:
+    """The names of a stranger's commands, which are built and their help read: what fails in that would end every command."""
+    from typer.main import get_group
+
+    try:
+        commands = get_group(own).commands
+    except Exception as error:  # where it was raised is inside typer
+        raise EngineError(f"typer cannot build them: {_named(error)}") from error
+    for name, command in sorted(commands.items()):
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+            raise EngineError(f"a command is called {name!r}", allowed="small letters, digits, - and _, a letter first")
+        if name in taken:
+            raise EngineError(f"there is a command {name!r} already")
+        if "[" in (command.help or ""):  # markup, as typer prints it
+            from rich.markup import render
+
+            render(command.help or "")
+    return set(commands)

@@ -209,13 +209,67 @@ def test_what_pytest_raises_to_skip_ends_nothing(site: Site) -> None:
     assert "could not import 'nothing_of_this_name'" in record(name).error
 
 
-def test_a_command_that_looks_like_one_of_the_engines_is_refused(site: Site) -> None:
-    site.install("mimic", COMMAND.format(name="Train"))
-    import typer
+ADDS = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
 
-    app = typer.Typer()
-    app.command("train")(lambda: None)
-    assert load_plugins().register_commands(app) == ["the plugin mimic could not add its commands: there is a command 'train' already"]
+import typer
+from engine import hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+def takes_path(path: Path) -> None:
+    print(path)
+
+def marked():
+    'Read [/etc/hosts].'
+
+@hookimpl
+def engine_register_commands(app: typer.Typer) -> None:
+    {adds}
+"""
+
+
+@pytest.mark.parametrize(
+    ("adds", "said"),
+    [
+        ('app.command("probe")(takes_path)', "typer cannot build them: NameError: name 'Path' is not defined"),
+        ('app.command("probe")(3)', "typer cannot build them: "),
+        ("inner = typer.Typer(); inner.command('probe')(takes_path); app.add_typer(inner, name='inner')", "NameError: name 'Path' is not"),
+        ('app.command("probe")(marked)', "MarkupError: closing tag '[/etc/hosts]' at position 5 doesn't match any open tag"),
+        *(
+            (
+                f"app.command({name!r})(lambda: None)",
+                f"a command is called {name!r}; allowed: small letters, digits, - and _, a letter first",
+            )
+            for name in ("train\u200b", "tr\u0430in", "two words", "--help", "Train", "train ")
+        ),
+        ("app.add_typer(typer.Typer(), name='In ner')", "a command is called 'In ner'; allowed"),
+        ('app.command("")(lambda: None)', "a command is called '<lambda>'; allowed"),
+        ("return typer.Typer()", "engine_register_commands() returned <typer.main.Typer object at"),
+        ("return typer.Typer()", "Add to the app that it is given: app.command() or app.add_typer()."),
+        (
+            "app.callback()(marked)",
+            "engine_register_commands() gives the whole command line a callback\n  Only a group of its own may have one",
+        ),
+    ],
+)
+def test_commands_that_would_spoil_the_command_line_are_left_out(
+    site: Site, adds: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = site.install("spoils", ADDS.format(adds=adds))
+    site.install("good", COMMAND.format(name="good-one_2"))
+    assert run("plugins", "--json") == 0
+    (found,) = [found for found in json.loads(capsys.readouterr().out)["plugins"] if found["name"] == name]
+    assert found["status"] == "loaded"
+    assert found["error"].startswith("could not add its commands: ")
+    assert said in found["error"]
+    assert run("--help") == 0
+    out, err = capsys.readouterr()
+    assert "good-one_2" in out
+    assert "probe" not in out
+    assert "warning: the plugin spoils could not add its commands: " in err
 
 
 def test_a_plugin_file_that_is_named_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ def test_first_party_plugins_arrive_by_entry_point_too() -> None:
         ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
         ("x = = 2", "SyntaxError: invalid syntax ("),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("class Mute(Exception):\n    __str__ = None\nraise Mute", "Mute ("),
         (
             LOSS.format(name="m").replace("engine_register_losses", "engine_register_loses"),
             "no hook is called 'engine_register_loses'; did you mean",
