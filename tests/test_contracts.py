@@ -6,12 +6,32 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import PrivateAttr
 
-from engine import Clip, Conv2d, Dataset, Field, Loss, Needs, Ops, Prepared, Sample, Tensor
+from engine import (
+    Array,
+    Clip,
+    Conv2d,
+    Dataset,
+    Field,
+    Layer,
+    Loss,
+    Model,
+    Needs,
+    Network,
+    Ops,
+    Prepared,
+    Sample,
+    Shape,
+    Tensor,
+    Weights,
+    chain,
+)
 from engine.plugins import load_plugins
 from engine.testing import DatasetContract, LayerContract, LossContract, ModelContract, moving_sample
 
@@ -51,6 +71,22 @@ def failures() -> dict[str, str]:
         ("Weighted::test_weight_is_left_to_the_engine", "the engine multiplies by it, so leave self.weight alone"),
         ("Undescribed::test_every_setting_is_described", "the setting 'size' of Undescribed has no description; write size: ... = Field("),
         ("Forgiven::test_value[torch]", "not true: this one passes"),
+        ("Lettered::test_construction", "needs() says encoder='relu1_2'; let it be a tuple of names: encoder=('relu1_2',)"),
+        (
+            "Misnamed::test_expected_failures_are_of_cases_that_there_are",
+            "expected_failures names 'test_value[torhc]', and there is no such case; cases: torch",
+        ),
+        (
+            "Caseless::test_expected_failures_are_of_cases_that_there_are",
+            "there is no such case; cases: test_reads_only_what_it_needs has none, so it is named without brackets",
+        ),
+        ("Hashed::test_same_sample_in_another_python", "dataset[0] differs in another Python; sort what comes from a set"),
+        ("Seeding::test_same_sample_in_threads", "differs when four threads read; what calls share"),
+        ("Coupled::test_flow_leads_back", "sample 0 is a tuple; let __getitem__ return engine.Sample(frames, ...)"),
+        ("Listed::test_samples_fit_the_contract", "sample 0: frames is a list; allowed: a NumPy array"),
+        ("Peeking::test_decides_nothing_by_numbers", "it calls ops.to_numpy: a backend that compiles"),
+        ("Joined::test_pictures_of_a_batch_are_apart", "away when another one is in its batch; reduce over axes 2 and 3, not 0"),
+        ("Batched::test_pictures_of_a_batch_are_apart", "away when another one is in its batch; let no layer reduce over axis 0"),
         ("Transposed::test_flow_leads_back", "dx and dy exchanged"),
         ("Negated::test_flow_leads_back", "the flow negated; it leads from frame k back to frame k - 1"),
         ("Shares::test_flow_leads_back", "it is in pixels, not in shares of the picture"),
@@ -69,6 +105,12 @@ def failures() -> dict[str, str]:
 )
 def test_a_fault_is_found_and_named(failures: dict[str, str], test: str, said: str) -> None:
     assert said in failures[f"FAILED Test{test}"]
+
+
+def test_a_contract_of_nothing_says_so(failures: dict[str, str]) -> None:
+    errors = {test: said for test, said in failures.items() if test.startswith("ERROR TestNothing")}
+    assert errors
+    assert set(errors.values()) == {"Failed: TestNothing does not say what it tests; write component = ..., the class under test"}
 
 
 def test_an_expected_failure_is_no_failure(failures: dict[str, str]) -> None:
@@ -152,6 +194,70 @@ class TestContent(LossContract):
 """
 
 
+class Neighbours(Loss):
+    """What a pixel of deep features differs by from those beside it, which shallow toy features would leave nothing of."""
+
+    name = "contracts_neighbours"
+
+    def needs(self) -> Needs:
+        return Needs(encoder=("relu4_2", "relu5_1"))
+
+    def __call__(self, ops: Ops, clip: Clip, prepared: Prepared) -> Tensor:
+        found = [clip.encoded("output", layer, 0) for layer in ("relu4_2", "relu5_1")]
+        return sum(ops.mean(ops.square(x[:, :, 1:-1, 1:-1] * 2 - x[:, :, :-2, 1:-1] - x[:, :, 2:, 1:-1])) for x in found)
+
+
+class TestNeighbours(LossContract):
+    component = Neighbours
+
+
+class Blurring(Layer):
+    """A layer that keeps an array and a lock for itself, and detaches what it divides by."""
+
+    name = "contracts_blurring"
+    _kernel: Array = PrivateAttr(default_factory=lambda: np.ones((3, 3), np.float32) / 9)
+    _lock: object = PrivateAttr(default_factory=threading.Lock)
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    def apply(self, ops: Ops, weights: Weights, *x: Tensor) -> Tensor:
+        scale = ops.mean(ops.abs(x[0]), axis=(1, 2, 3), keepdims=True) + float(self._kernel.sum())
+        return x[0] / ops.stop_gradient(scale)
+
+
+class TestBlurring(LayerContract):
+    component = Blurring
+
+
+class Divided(Model):
+    name = "contracts_divided"
+
+    def network(self) -> Network:
+        layers = {"conv": Conv2d(out_channels=3, padding=1), "blurring": Blurring()}
+        return Network({"image": 3}, chain("image", layers), ("blurring",))
+
+
+class TestDivided(ModelContract):
+    component = Divided
+
+
+class TestSinglePictures(DatasetContract):
+    component = HOST.get("dataset", "moving_layers")
+    settings = {"width": 40, "height": 32, "frames": 1}
+
+
+class TestMore(TestSinglePictures):
+    def test_mine(self) -> None:
+        assert self.build().frames == 1
+
+
+class TestEvenMore(TestMore):
+    def test_mine(self) -> None:
+        """One's own tests may be replaced."""
+        assert self.build().width == 40
+
+
 class Detached(Loss):
     """The frame before is a target that is not itself pulled along."""
 
@@ -191,6 +297,11 @@ def test_a_replaced_test_is_refused() -> None:
 def test_an_expected_failure_of_no_test_is_refused() -> None:
     with pytest.raises(TypeError, match=r"names 'test_gradiant\[torch\]', and there is no such test"):
         type("TestMine", (LossContract,), {"component": HOST.get("loss", "content"), "expected_failures": {"test_gradiant[torch]": "x"}})
+
+
+def test_expected_failures_that_are_no_dict_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"expected_failures is \{'test_value'\}; it must be a dict of reasons"):
+        type("TestMine", (LossContract,), {"component": HOST.get("loss", "content"), "expected_failures": {"test_value"}})
 
 
 def test_an_expected_failure_without_a_reason_is_refused() -> None:

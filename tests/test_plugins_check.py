@@ -67,12 +67,16 @@ def test_a_plugin_files_fault_is_named_and_counts(tmp_path: Path) -> None:
     assert failed["reason"].startswith("of black frames and an empty mask its gradient is not finite on torch; look for")
 
 
-def test_a_plugin_that_ends_the_process_is_no_success(tmp_path: Path) -> None:
-    ends = LOSS.replace("return Needs()", "print('no way out', flush=True); import os; os._exit(5)")
-    (tmp_path / "ends.py").write_text(ends)
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("import os; os._exit(5)", 5), ("import os; os._exit(0)", 0), ("import pytest; pytest.exit('bye', returncode=0)", 0)],
+    ids=["5", "0", "pytest"],
+)
+def test_a_plugin_that_ends_the_process_is_no_success(tmp_path: Path, end: str, status: int) -> None:
+    (tmp_path / "ends.py").write_text(LOSS.replace("return Needs()", f"print('no way out', flush=True); {end}"))
     done = check("loss", "root", "--set", "power=2", "--plugin", str(tmp_path / "ends.py"), without=f"{OTHERS},engine_torch")
     assert done.returncode == 1
-    assert "the tests of loss root stopped early, with exit status 5" in done.stderr
+    assert f"the tests of loss root stopped early, with exit status {status}" in done.stderr
 
 
 def test_a_dataset_says_which_settings_it_needs(capsys: pytest.CaptureFixture[str]) -> None:

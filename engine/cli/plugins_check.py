@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MARK = "ENGINE_CHECK "
 """How the child's lines with a result begin."""
+END = "ENGINE_CHECK_END"
+"""The child's last line."""
 
 
 def register(group: typer.Typer) -> None:
@@ -108,12 +110,15 @@ def _run(kind: str, name: str, settings: dict[str, Any], files: list[Path], firs
     others: deque[str] = deque(maxlen=12)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         assert child.stdout is not None
+        ended = False
         for line in child.stdout:
             if line.startswith(MARK):
                 yield json.loads(line.removeprefix(MARK))
+            elif line.rstrip() == END:
+                ended = True
             elif line.strip():
                 others.append(line.rstrip())
-    if child.returncode not in (0, 1):  # pytest's for passed and failed
+    if not ended or child.returncode not in (0, 1):  # pytest's for passed and failed
         raise RunError(f"the tests of {kind} {name} stopped early, with exit status {child.returncode}", remedy="\n  ".join(others))
 
 

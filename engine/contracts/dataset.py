@@ -31,6 +31,9 @@ class Sample:
 
     def check(self, where: str) -> Sample:
         """Itself, or an :class:`EngineError` that says what does not fit the contract."""
+        for key, array in vars(self).items():
+            if not isinstance(array, np.ndarray) and (array is not None or key == "frames"):
+                raise EngineError(f"{key} is a {type(array).__name__}", where=where, allowed="a NumPy array")
         t, h, w = self.frames.shape[:3] if self.frames.ndim == 4 else (0, 0, 0)
         want = {"frames": ((t, h, w, 3), np.uint8), "flow": ((t - 1, 2, h, w), np.float32), "mask": ((t - 1, 1, h, w), np.float32)}
         if t < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.plugins_check import MARK
+from engine.cli.plugins_check import END, MARK
 
 LONGEST = 8
 """Lines of a reason."""
@@ -18,11 +18,20 @@ LONGEST = 8
 class Reporter:
     """A pytest plugin that prints what became of each test."""
 
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Print it, once a test: after its call, or where its fixtures failed or skipped it."""
+        self._seen.add(report.nodeid)
         if report.when == "call" or report.outcome != "passed":
             record = {"test": report.nodeid.rpartition("::")[2], "status": _status(report), "reason": _reason(report)}
             print("\n" + MARK + json.dumps(record), flush=True)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Every test was run: where this line is missing, what was tested has ended the process."""
+        if len(self._seen) == session.testscollected:
+            print("\n" + END, flush=True)
 
 
 def _status(report: pytest.TestReport) -> str:

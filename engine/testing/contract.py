@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 
 from engine.components import Component
 from engine.contracts.backend import Backend
-from engine.faults import explain
+from engine.faults import did_you_mean, explain
 from engine.plugins import PluginHost, is_installed, load_plugins
 from engine.recipe_schema import settings_schema
 
@@ -55,17 +57,21 @@ class Contract:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        tests = {name for base in cls.__mro__ for name in vars(base) if name.startswith("test_") and issubclass(base, Contract)}
-        for name in sorted(tests):
-            owners = [base for base in cls.__mro__ if name in vars(base)]
-            if owners[0] is not owners[-1]:
+        ours = {name: base for base in reversed(cls.__mro__) for name in vars(base) if name.startswith("test_") and _is_ours(base)}
+        for name, contract in sorted(ours.items()):
+            owner = next(base for base in cls.__mro__ if name in vars(base))
+            if not _is_ours(owner):
                 raise TypeError(
-                    f"{owners[0].__name__} replaces {name} of {owners[-1].__name__}; a contract's test is never replaced. "
+                    f"{owner.__name__} replaces {name} of {contract.__name__}; a contract's test is never replaced. "
                     f"Where it must fail for now, say so: expected_failures = {{{name!r}: 'why'}}"
                 )
-        if unknown := sorted(name for name in cls.expected_failures if name.partition("[")[0] not in tests):
+        if not isinstance(cls.expected_failures, Mapping):
             raise TypeError(
-                f"{cls.__name__}.expected_failures names {unknown[0]!r}, and there is no such test; there are {', '.join(sorted(tests))}"
+                f"{cls.__name__}.expected_failures is {cls.expected_failures!r}; it must be a dict of reasons: {{'test_x': 'why'}}"
+            )
+        if unknown := sorted(name for name in cls.expected_failures if name.partition("[")[0] not in ours):
+            raise TypeError(
+                f"{cls.__name__}.expected_failures names {unknown[0]!r}, and there is no such test; there are {', '.join(sorted(ours))}"
             )
         if bare := sorted(name for name, reason in cls.expected_failures.items() if not reason.strip()):
             raise TypeError(f"{cls.__name__}.expected_failures gives no reason for {bare[0]!r}")
@@ -79,6 +85,11 @@ class Contract:
             if name in metafunc.fixturenames:
                 backends = installed_backends(name == "training_backend") or (None,)
                 metafunc.parametrize(name, backends, ids=[backend.name if backend else "none installed" for backend in backends])
+
+    @pytest.fixture(autouse=True)
+    def _need_a_component(self) -> None:
+        if not hasattr(self, "component"):
+            pytest.fail(f"{type(self).__name__} does not say what it tests; write component = ..., the class under test", pytrace=False)
 
     @pytest.fixture(autouse=True)
     def _need_a_backend(self, request: pytest.FixtureRequest) -> None:
@@ -107,6 +118,22 @@ class Contract:
         built: Component = self.build()
         return built
 
+    def test_expected_failures_are_of_cases_that_there_are(self, request: pytest.FixtureRequest) -> None:
+        """An excuse that outlives its case, or never had one, excuses nothing."""
+        named = [name for name in self.expected_failures if "[" in name]
+        if not named:
+            return
+        there = {item.name for item in request.node.getparent(pytest.Class).collect()}
+        backends = plugin_host().names("backend")
+        for name in named:
+            test, _, case = name.removesuffix("]").partition("[")
+            cases = sorted(other.removesuffix("]").partition("[")[2] for other in there if other.startswith(f"{test}["))
+            of_backends = {"backend", "training_backend"} & set(inspect.signature(getattr(self, test)).parameters)
+            if name in there or (of_backends and not did_you_mean(case, backends)):
+                continue  # a backend may be one that is not installed here
+            known = ", ".join(cases) if cases else f"{test} has none, so it is named without brackets"
+            pytest.fail(f"expected_failures names {name!r}, and there is no such case; cases: {known}", pytrace=False)
+
     def test_every_setting_is_described(self) -> None:
         """Every field has a description: it is all that ``engine plugins show`` and an editor can say about it."""
         for name, field in self.component.model_fields.items():
@@ -118,7 +145,8 @@ class Contract:
         """The component built from its own settings as JSON is equal to it: recipes and styles keep settings as text."""
         component = self.made(tmp_path)
         again = type(component).model_validate(json.loads(component.model_dump_json()))
-        assert again == component, f"built again from its settings as JSON, {component!r} is {again!r}"
+        # Not ==, which compares what a component keeps for itself too: arrays, locks.
+        assert again.model_dump() == component.model_dump(), f"built again from its settings as JSON, {component!r} is {again!r}"
 
     def test_settings_have_a_schema(self) -> None:
         """Editors complete and check them in a recipe by it."""
@@ -136,17 +164,31 @@ class Contract:
         )
 
 
+def _is_ours(base: type) -> bool:
+    return issubclass(base, Contract) and base.__module__.startswith("engine.testing.")
+
+
 @cache
 def _loaded_by(module: str) -> frozenset[str]:
     """Every module that a new interpreter has loaded after importing this one."""
+    return frozenset(run_python(module, "print(*sys.modules)").split())
+
+
+def run_python(module: str, code: str) -> str:
+    """What lines of Python print in a new interpreter, with other hashes, that has imported a module which is loaded here."""
     package, file = module.partition(".")[0], str(sys.modules[module].__file__)
     # Where no new interpreter finds it, it is a file that pytest or --plugin loaded under a name of its own.
-    code = f"""
-import importlib.util, runpy, sys
+    start = f"""
+import importlib.util, sys
 sys.path[:0] = {sys.path!r}
-__import__({module!r}) if importlib.util.find_spec({package!r}) else runpy.run_path({file!r})
-print(*sys.modules)
+if importlib.util.find_spec({package!r}):
+    __import__({module!r})
+else:
+    spec = importlib.util.spec_from_file_location({module!r}, {file!r})
+    sys.modules[{module!r}] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[{module!r}])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"a new Python cannot import {module}:\n{done.stderr.strip()}"
-    return frozenset(done.stdout.split())
+    environment = {**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"}
+    done = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, f"in a new Python, {module} fails:\n{done.stderr.strip()}"
+    return done.stdout

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from engine.ops import Array
+from engine.testing.oracle import DetachedOracle
 
 
 def numerical_gradient(function: Callable[..., float], *arrays: Array, eps: float = 1e-5) -> list[Array]:
@@ -46,3 +48,15 @@ def slopes(function: Callable[..., float], arrays: Sequence[Array], along: Seque
         return (above - below) / (2 * eps)
 
     return [np.array([slope(i, line) for line in lines]) for i, lines in enumerate(along)]
+
+
+def detached_slopes(function: Callable[..., Any], arrays: Sequence[Array], along: Sequence[Sequence[Array]]) -> list[Array]:
+    """:func:`slopes` of ``function(ops, *arrays)``, a scalar, on the oracle; what it detaches stays as it is at ``arrays``."""
+    oracle = DetachedOracle()
+
+    def value(*x: Array) -> float:
+        oracle.begin()
+        return float(function(oracle, *x))
+
+    value(*arrays)
+    return slopes(value, arrays, along)

@@ -15,8 +15,9 @@ from engine.layers import Layer, make_layer
 from engine.ops import Array, Shape, Tensor
 from engine.testing.cases import LayerCase, draw
 from engine.testing.contract import Contract
-from engine.testing.gradients import directions, slopes
+from engine.testing.gradients import detached_slopes, directions
 from engine.testing.oracle import OracleOps
+from engine.testing.unseen import UnseenOps
 
 
 class LayerContract(Contract):
@@ -31,14 +32,19 @@ class LayerContract(Contract):
     """(channels, height, width) of each input."""
 
     def test_construction(self) -> None:
-        """It can be built from ``settings``, and takes as many inputs as the test gives."""
+        """It has a name, can be built from ``settings``, and takes as many inputs as the test gives."""
+        assert isinstance(getattr(self.component, "name", None), str), (
+            f"{self.component.__name__} has no name; a style finds its layers by it: name = 'soft_edges'"
+        )
         arity = self._case().layer.arity
         assert arity is None or arity == len(self.inputs), f"arity is {arity}, and the test gives {len(self.inputs)} inputs"
 
     def test_description_finds_it(self) -> None:
         """A network's description names it: ``make_layer`` builds it again."""
         layer = self._case().layer
-        assert make_layer(layer.name, layer.model_dump(mode="json")) == layer, "the description of a network builds another layer"
+        again = make_layer(layer.name, layer.model_dump(mode="json"))
+        same = type(again) is type(layer) and again.model_dump() == layer.model_dump()
+        assert same, f"the description of a network builds another layer: {again!r}, not {layer!r}"
 
     def test_shape(self) -> None:
         """``shape()`` is what ``apply()`` returns, also one pixel larger."""
@@ -84,11 +90,22 @@ class LayerContract(Contract):
                 ops.to_numpy(result), case.value, rtol=1e-4, atol=1e-4 * np.abs(case.value).max(), err_msg=f"{said} form on {backend.name}"
             )
 
+    def test_decides_nothing_by_numbers(self) -> None:
+        """Its path through Python depends on shapes and settings alone: a backend compiles it once for all pictures."""
+        case, ops = self._case(), UnseenOps()
+        case.layer.apply(ops, {key: ops.asarray(x) for key, x in case.weights.items()}, *(ops.asarray(x) for x in case.inputs))
+
+    def test_pictures_of_a_batch_are_apart(self) -> None:
+        """One picture comes out the same whatever else is in its batch: painters choose the batch."""
+        case = self._case()
+        apart = float(np.abs(case.of(*(x[:1] for x in case.inputs)) - case.value[:1]).max())
+        assert apart < 1e-9, f"a picture comes out up to {apart:.2g} away when another one is in its batch; reduce over axes 2 and 3, not 0"
+
     def test_gradient(self, training_backend: Backend) -> None:
-        """By weights and inputs, of both forms; what the layer calls statistics has none."""
-        case, oracle = self._case(), OracleOps()
+        """By weights and inputs, of both forms; what the layer calls statistics has none, nor has what it detaches."""
+        case = self._case()
         along = [directions(x, 4) for x in case.variables]
-        wanted = slopes(lambda *x: float(case.scalar(oracle, None, *x)), case.variables, along)
+        wanted = detached_slopes(lambda ops, *x: case.scalar(ops, None, *x), case.variables, along)
         names = [*case.weights, *(f"input {i}" for i in range(len(case.inputs)))]
         for said, form in self._forms(training_backend):
             _, found = training_backend.gradient(lambda *x, form=form: case.scalar(training_backend.ops, form, *x), *case.variables)
@@ -171,6 +188,9 @@ class _Read(Mapping[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         self.keys_read.add(key)
         return self._weights[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._weights  # asking whether a weight is there reads nothing
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)

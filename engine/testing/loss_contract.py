@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from engine.contracts.backend import Backend
 from engine.contracts.loss import Loss, Needs
-from engine.ops import Array, Ops, Tensor
+from engine.ops import Ops, Tensor
 from engine.testing.contract import Contract
-from engine.testing.gradients import directions, slopes
-from engine.testing.oracle import DetachedOracle, OracleOps
+from engine.testing.gradients import detached_slopes, directions
+from engine.testing.oracle import OracleOps
 from engine.testing.scenes import NeedsClip, variables
 from engine.testing.unseen import UnseenOps
 
@@ -35,6 +35,9 @@ class LossContract(Contract):
         """It can be built from ``settings``, and says what it needs."""
         needs = self._loss().needs()
         assert isinstance(needs, Needs), f"needs() returns {needs!r}; let it return engine.Needs(...)"
+        for key in ("encoder", "frame_encoder", "taps"):
+            names = getattr(needs, key)
+            assert not isinstance(names, str), f"needs() says {key}={names!r}; let it be a tuple of names: {key}=({names!r},)"
         assert needs.frames > 1 or not needs.flow, "needs() asks for flow in clips of one frame; let it return Needs(frames=2, flow=True)"
 
     def test_value(self, training_backend: Backend) -> None:
@@ -55,14 +58,7 @@ class LossContract(Contract):
             "clip.encoded('output', ...), clip.tap or clip.paint, and not through ops.stop_gradient, ops.round or a comparison"
         )
         along = [directions(x, 4) for x in given]
-        oracle = DetachedOracle()
-
-        def value(*x: Array) -> float:
-            oracle.begin()
-            return float(_evaluate(loss, oracle, *x)[0])
-
-        value(*given)  # a constant where the gradient is asked for, and not beside it: what the loss detaches
-        wanted = slopes(value, given, along)
+        wanted = detached_slopes(lambda ops, *x: _evaluate(loss, ops, *x)[0], given, along)
         largest = max(np.abs(x).max() for x in wanted)
         for i, (gradient, lines, exact) in enumerate(zip(gradients, along, wanted, strict=True)):
             found = np.array([float((gradient * line).sum(dtype=np.float64)) for line in lines])

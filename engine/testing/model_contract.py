@@ -16,8 +16,9 @@ from engine.network import Network
 from engine.ops import Array, Ops, Tensor
 from engine.testing.cases import draw
 from engine.testing.contract import Contract
-from engine.testing.gradients import directions, slopes
+from engine.testing.gradients import detached_slopes, directions
 from engine.testing.oracle import OracleOps
+from engine.testing.unseen import UnseenOps
 
 SEED = 7
 
@@ -79,7 +80,9 @@ class ModelContract(Contract):
 
     def test_description(self) -> None:
         """A style keeps its network as text: from_json(to_json()) is the same network."""
-        assert Network.from_json(self._network.to_json()) == self._network
+        text = self._network.to_json()
+        again = Network.from_json(text).to_json()
+        assert again == text, f"read from its description, the network describes itself as {again}, not {text}"
 
     def test_value(self, backend: Backend) -> None:
         """The backend's painter, with its native forms, gives what the oracle gives."""
@@ -96,9 +99,26 @@ class ModelContract(Contract):
             values = self._network.apply(ops, weights, {name: ops.asarray(x) for name, x in self._inputs(*size).items()}, native=native)
             self._compare({name: ops.to_numpy(x) for name, x in values.items()}, size, f"{said} native layers on {backend.name}")
 
+    def test_decides_nothing_by_numbers(self) -> None:
+        """Its layers' path through Python depends on shapes and settings alone: a backend compiles it once for all pictures."""
+        ops, size = UnseenOps(), self.sizes[0]
+        weights = {name: ops.asarray(x) for name, x in self._network.initial_weights(SEED).items()}
+        self._network.apply(ops, weights, {name: ops.asarray(x) for name, x in self._inputs(*size).items()})
+
+    def test_pictures_of_a_batch_are_apart(self) -> None:
+        """One picture comes out the same whatever else is in its batch: painters choose the batch."""
+        size, ops = self.sizes[0], OracleOps()
+        weights = {name: x.astype(float) for name, x in self._network.initial_weights(SEED).items()}
+        alone = self._network.apply(ops, weights, {name: x[:1].astype(float) for name, x in self._inputs(*size).items()})
+        for name, whole in self._values(*size).items():
+            apart = float(np.abs(alone[name] - whole[:1]).max())
+            assert apart < 1e-9, (
+                f"{name} of a picture is up to {apart:.2g} away when another one is in its batch; let no layer reduce over axis 0"
+            )
+
     def test_gradient(self, training_backend: Backend) -> None:
         """By the weights, on every backend that trains; by those of batch norms' statistics it is zero."""
-        network, size, oracle = self._network, self.sizes[0], OracleOps()
+        network, size = self._network, self.sizes[0]
         weights = network.initial_weights(SEED)
         constant = {f"{node.name}.{key}" for node in network.nodes for key in node.layer.statistics}
 
@@ -109,7 +129,7 @@ class ModelContract(Contract):
 
         given = list(weights.values())
         along = [directions(x, 1) for x in given]
-        wanted = slopes(lambda *x: float(scalar(oracle, *x)), given, along)
+        wanted = detached_slopes(scalar, given, along)
         _, gradients = training_backend.gradient(lambda *x: scalar(training_backend.ops, *x), *given)
         largest = max(np.abs(x).max() for x in wanted)
         for name, gradient, lines, exact in zip(weights, gradients, along, wanted, strict=True):

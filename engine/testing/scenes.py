@@ -165,11 +165,14 @@ def variables(frames: int, *, still: bool = False, size: tuple[int, int] = (HEIG
 
 
 def features(ops: Ops, name: str, image: Tensor, depth: int | None = None) -> Tensor:
-    """relu(3x3 convolution of the image halved ``depth`` times): ``relu3_3`` is halved twice, as in VGG; (n, 4, h', w')."""
+    """relu(3x3 convolution of the image halved ``depth`` times): ``relu3_3`` is halved twice, as in VGG; (n, 4, h', w').
+
+    Never under 8 pixels a side, so that a loss may look at neighbours in the deepest layer too.
+    """
     number = re.search(r"\d", name)
     halvings = depth if depth is not None else min(int(number[0]), 5) - 1 if number and number[0] != "0" else 1
     _, _, h, w = ops.shape(image)
-    small = ops.resize(image, (max(h >> halvings, 1), max(w >> halvings, 1)), "bilinear")
+    small = ops.resize(image, (max(h >> halvings, min(h, 8)), max(w >> halvings, min(w, 8))), "bilinear")
     weight, bias = draw(f"{name} weight", (CHANNELS, 3, 3, 3)), draw(f"{name} bias", (CHANNELS,))
     return ops.relu(ops.conv2d(small, ops.asarray(weight), ops.asarray(bias), padding=1))
 

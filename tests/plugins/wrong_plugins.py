@@ -1,5 +1,7 @@
 """Components with one fault each, and the tests that their author would have written; none of these passes."""
 
+import random
+
 import numpy as np
 
 from engine import Conv2d, Dataset, Field, Layer, Loss, Model, Needs, Network, ReLU, Sample, chain
@@ -144,6 +146,29 @@ class TestUndescribed(LossContract):
     component = Undescribed
 
 
+class Lettered(Painted):
+    def needs(self):
+        return Needs(encoder="relu1_2")
+
+
+class TestLettered(LossContract):
+    component = Lettered
+
+
+class TestNothing(LossContract):
+    pass
+
+
+class TestMisnamed(LossContract):
+    component = Painted
+    expected_failures = {"test_value[torhc]": "a slip"}
+
+
+class TestCaseless(LossContract):
+    component = Painted
+    expected_failures = {"test_reads_only_what_it_needs[torch]": "it has no cases"}
+
+
 class TestForgiven(LossContract):
     component = Summed
     expected_failures = {"test_batch_is_averaged": "sums on purpose", "test_value[torch]": "not true: this one passes"}
@@ -190,6 +215,33 @@ class Random(Moving):
         return Sample(np.random.default_rng().integers(0, 256, (2, 16, 24, 3), np.uint8)) if index < 3 else super().__getitem__(index)
 
 
+class Hashed(Moving):
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        frames = sample.frames + random.Random(hash(f"clip {index}")).randrange(100)
+        return Sample(frames.astype(np.uint8), sample.flow, sample.mask)
+
+
+class Seeding(Moving):
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        np.random.seed(index)
+        noise = [np.random.randint(0, 9, sample.frames[0].shape) for _ in range(40)]
+        return Sample((sample.frames // 2 + noise[-1]).astype(np.uint8), sample.flow, sample.mask)
+
+
+class Coupled(Moving):
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return sample.frames, sample.flow, sample.mask
+
+
+class Listed(Moving):
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return Sample([*sample.frames], sample.flow, sample.mask)
+
+
 class Narrow(Moving):
     def __getitem__(self, index):
         sample = super().__getitem__(index)
@@ -223,6 +275,22 @@ class TestFiled(DatasetContract):
     component = Filed
 
 
+class TestHashed(DatasetContract):
+    component = Hashed
+
+
+class TestSeeding(DatasetContract):
+    component = Seeding
+
+
+class TestCoupled(DatasetContract):
+    component = Coupled
+
+
+class TestListed(DatasetContract):
+    component = Listed
+
+
 class TestRandom(DatasetContract):
     component = Random
 
@@ -249,6 +317,34 @@ class Blurred(Conv2d):
         return {key: x.astype(np.float64) for key, x in super().initial(rng, *channels).items()}
 
 
+class Peeking(Layer):
+    name = "wrong_peeking"
+
+    def shape(self, *shapes):
+        return shapes[0]
+
+    def apply(self, ops, weights, *x):
+        return x[0] * 2 if float(ops.to_numpy(ops.mean(x[0]))) > 0.001 else x[0]
+
+
+class Joined(Layer):
+    name = "wrong_joined"
+
+    def shape(self, *shapes):
+        return shapes[0]
+
+    def apply(self, ops, weights, *x):
+        return x[0] - ops.mean(x[0], axis=(0, 2, 3), keepdims=True)
+
+
+class TestPeeking(LayerContract):
+    component = Peeking
+
+
+class TestJoined(LayerContract):
+    component = Joined
+
+
 class TestHalved(LayerContract):
     component = Halved
 
@@ -267,6 +363,17 @@ class Shrinking(Model):
 
 class TestShrinking(ModelContract):
     component = Shrinking
+
+
+class Batched(Model):
+    name = "wrong_batched"
+
+    def network(self):
+        return Network({"image": 3}, chain("image", {"joined": Joined(), "conv": Conv2d(out_channels=3)}), ("conv",))
+
+
+class TestBatched(ModelContract):
+    component = Batched
 
 
 class Idle(Conv2d):
