@@ -1,5 +1,6 @@
 """Every fault that a recipe can have, and where it says that it is."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,7 +202,6 @@ def test_losses_must_be_there(recipe_folder: Path, recipe_host: PluginHost) -> N
         ("format: *nobody\n", "r/x.yaml:1: this is no YAML: "),
         ("format: &a [*a]\n", "r/x.yaml:1: this value contains itself"),
         ("format: \x07\n", "r/x.yaml: this is no YAML: "),
-        ("format: " + "[" * 1500, "r/x.yaml: this is nested too deeply"),
         ("a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
             f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdef", "bcdefg", strict=True)
         ), "r/x.yaml: this holds over 100,000 values"),
@@ -213,6 +213,17 @@ def test_what_is_no_recipe(recipe_folder: Path, recipe_host: PluginHost, text: s
         load_recipe("r/x.yaml", (), recipe_host)
     assert caught.value.faults[0].startswith(fault)
     assert len(caught.value.faults) == 1
+
+
+def test_what_is_nested_too_deeply_is_no_recipe(recipe_folder: Path, recipe_host: PluginHost) -> None:
+    (recipe_folder / "r/x.yaml").write_text("format: " + "[" * 1500)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)  # Python's own, which frameworks raise for all of the process
+    try:
+        with pytest.raises(RecipeError, match=r"^r/x\.yaml: this is nested too deeply$"):
+            load_recipe("r/x.yaml", (), recipe_host)
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_files_that_are_no_recipe(recipe_folder: Path, recipe_host: PluginHost) -> None:
