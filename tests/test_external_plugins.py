@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from external_site import EXTERNAL, ExternalSite, make_external_site
+from flo_clip import write_flo_clip
 from installed import TRAINING
 
-from engine import Picture, estimate_flow, read_picture, write_picture
-from engine.testing import moving_sample
+from engine import Picture, read_picture, write_picture
 
 ROOT = Path(__file__).parents[1]
 BRINGS = {
@@ -47,18 +47,7 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> ExternalSite:
     """The five of them, installed; and the recipe that uses three of them beside what it names."""
     made = make_external_site(tmp_path_factory.mktemp("external"))
     made.install(*EXTERNAL)
-    frames = made.folder / "frames"
-    frames.mkdir()
-    for k, frame in enumerate(moving_sample(frames=4, name="a stranger's clip").frames, 1):
-        write_picture(frames / f"frame_{k:04d}.png", Picture(np.ascontiguousarray(np.kron(frame, np.ones((2, 2, 1), np.uint8)))))
-    for k in range(2, 5):
-        now, before = (read_picture(frames / f"frame_{n:04d}.png").rgb for n in (k, k - 1))
-        for name, flow in (
-            (f"flow_{k:04d}_to_{k - 1:04d}", estimate_flow(now, before)),
-            (f"flow_{k - 1:04d}_to_{k:04d}", estimate_flow(before, now)),
-        ):
-            sides = np.array([flow.shape[2], flow.shape[1]], "<i4").tobytes()
-            (frames / f"{name}.flo").write_bytes(b"PIEH" + sides + flow.transpose(1, 2, 0).astype("<f4").tobytes())
+    write_flo_clip(made.folder / "frames")
     write_picture(made.folder / "dots.png", Picture(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)))
     (made.folder / "stranger.yaml").write_text(RECIPE)
     return made
@@ -74,11 +63,11 @@ def test_the_engine_lists_them(external: ExternalSite) -> None:
         assert {kind: list(names) for kind, names in record["components"].items() if names} == components
 
 
-def test_their_own_tests_pass(external: ExternalSite) -> None:
-    done = external.tests(*EXTERNAL)
+@pytest.mark.parametrize("plugin", EXTERNAL)
+def test_its_own_tests_pass(external: ExternalSite, plugin: str) -> None:
+    done = external.tests(plugin)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    passed = re.findall(r"^PASSED (?:\S*/)?sources/(\w+)/tests/", done.stdout, re.MULTILINE)
-    assert set(passed) == set(EXTERNAL)
+    assert re.search(rf"^PASSED (?:\S*/)?sources/{plugin}/tests/", done.stdout, re.MULTILINE)
     if "CI" in os.environ:
         skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
         assert not skipped

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
-import site
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from external_site import ExternalSite, make_external_site
 from tiny import write_tiny
 
 from engine.cli import main
@@ -18,36 +18,10 @@ from engine.cli import main
 KINDS = ("loss", "dataset", "model", "backend")
 
 
-class Installed:
-    """An environment of its own that sees the packages of this one, with all four generated packages in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.python = folder / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
-        (packages,) = (folder / "env").glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages")
-        (packages / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in site.getsitepackages()))
-
-    def run(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """A module of the environment."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "ENGINE_", "PYTEST_"))}
-        return subprocess.run([self.python, "-m", *words], cwd=cwd or self.folder, env=kept, capture_output=True, text=True)
-
-    def engine(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command of the engine."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "ENGINE_"))}
-        code = "from engine.cli import main; main()"
-        return subprocess.run([self.python, "-c", code, *words], cwd=self.folder, env=kept, capture_output=True, text=True)
-
-    def pip(self, *words: str) -> None:
-        command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(self.python), *words]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    there = Installed(tmp_path_factory.mktemp("strangers"))
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExternalSite]:
+    """An environment of its own with all four generated packages in it."""
+    there = make_external_site(tmp_path_factory.mktemp("strangers"))
     for kind in KINDS:
         done = there.engine("plugins", "new", kind, "grain", "-o", f"my_{kind}")
         assert done.returncode == 0, done.stderr
@@ -61,14 +35,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     shutil.rmtree(there.folder)
 
 
-def test_each_passes_its_contract(installed: Installed) -> None:
+def test_each_passes_its_contract(installed: ExternalSite) -> None:
     tests = [f"my_{kind}/tests" for kind in KINDS]
-    done = installed.run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", *tests)
+    done = installed.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", *tests)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
 
 
-def test_each_is_strictly_typed(installed: Installed) -> None:
+def test_each_is_strictly_typed(installed: ExternalSite) -> None:
     parts = [str(part) for kind in KINDS for part in (f"my_{kind}/grain_{kind}", f"my_{kind}/tests")]
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", *parts]
     done = subprocess.run(command, cwd=installed.folder, capture_output=True, text=True)
@@ -76,16 +50,25 @@ def test_each_is_strictly_typed(installed: Installed) -> None:
     assert f"no issues found in {2 * len(KINDS)} source files" in done.stdout
 
 
-def test_each_is_listed_and_shown(installed: Installed) -> None:
+def test_each_is_clean_for_pyright(installed: ExternalSite) -> None:
+    folders = [f"my_{kind}" for kind in KINDS]
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", str(installed.python), *folders]
+    done = subprocess.run(command, cwd=installed.folder, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    assert found["generalDiagnostics"] == []
+    assert found["summary"]["filesAnalyzed"] == 2 * len(KINDS)
+
+
+def test_each_is_listed_and_shown(installed: ExternalSite) -> None:
     listed = installed.engine("plugins").stdout
     for kind in KINDS:
-        assert f"grain_{kind}  grain-{kind} 0.1.0  loaded\n    {kind}: grain\n" in listed
+        assert f"grain_{kind}  styleengine-grain-{kind} 0.1.0  loaded\n    {kind}: grain\n" in listed
     shown = installed.engine("plugins", "show", "loss", "grain").stdout
-    assert "loss grain, from grain-loss" in shown
+    assert "loss grain, from styleengine-grain-loss" in shown
     assert "colour: float, >= 0 = 0.1\n    How much the colours count beside the light." in shown
 
 
-def test_they_train_and_paint_by_name_until_they_are_removed(installed: Installed) -> None:
+def test_they_train_and_paint_by_name_until_they_are_removed(installed: ExternalSite) -> None:
     checked = installed.engine("recipes", "check", "tiny.yaml")
     assert checked.returncode == 0, checked.stderr
     trained = installed.engine("train", "tiny.yaml", "--run-dir", "run", "-q")
@@ -93,7 +76,7 @@ def test_they_train_and_paint_by_name_until_they_are_removed(installed: Installe
     painted = installed.engine("infer", "dots.png", "-o", "painted.png", "--style", "run/style.safetensors", "--backend", "grain")
     assert painted.returncode == 0, painted.stderr
     assert (installed.folder / "painted.png").is_file()
-    installed.pip("uninstall", "--yes", *(f"grain-{kind}" for kind in KINDS))
+    installed.pip("uninstall", "--yes", *(f"styleengine-grain-{kind}" for kind in KINDS))
     gone = installed.engine("recipes", "check", "tiny.yaml")
     assert gone.returncode == 2
     for kind in ("model", "loss", "dataset"):
@@ -106,11 +89,11 @@ def test_they_train_and_paint_by_name_until_they_are_removed(installed: Installe
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("loss", "Edges"), "'Edges' cannot be a component's name; allowed: words in snake case"),
-        (("loss", "lambda"), "'lambda' cannot be a component's name"),
-        (("loss", "../edges"), "'../edges' cannot be a component's name"),
+        (("loss", "Edges"), "the name of a loss is 'Edges'; allowed: words in snake case"),
+        (("loss", "../edges"), "the name of a loss is '../edges'; allowed: "),
         (("loss", "content"), "there is a loss called 'content' already"),
-        (("model", "engine.testing"), "cannot be a component's name"),
+        (("model", "engine.testing"), "the name of a model is 'engine.testing'; allowed: "),
+        (("backend", "auto"), "the name of a backend is 'auto', which lets the engine choose one"),
         (("loss", "engine", "-o", "absent/edges"), "absent: there is no such folder"),
         (("dataset", "edges", "-o", "there"), "there: this is there already"),
         (("loss", "taken"), "there is a Python package called 'taken_loss' already"),

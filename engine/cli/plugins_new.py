@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import keyword
-import re
 import shutil
 import sys
 import tempfile
@@ -18,15 +16,28 @@ import typer
 
 from engine.cli.options import host_of
 
-SMALL = {"dataset": {"length": 3, "width": 24, "height": 16}, "model": {"width": 4, "depth": 1}}
+SMALL = {
+    "dataset": '    settings = {"length": 3, "width": 24, "height": 16}\n',
+    "model": '    settings = {"width": 4, "depth": 1}\n',
+}
 """Settings that a kind's contract runs quickly with."""
 USES = {
-    "loss": "    losses:\n      - {name: $name, weight: 10} # so that the log of a run shows about a tenth of the largest loss",
-    "dataset": "    dataset: {name: $name, width: 160, height: 160}",
-    "model": "    model: {name: $name}",
-    "backend": "    engine infer photo.png --backend $name",
+    "loss": """In a recipe, for example one that says `extends: reconet_candy`; while training, the log shows each loss times its weight,
+and one that is less than a hundredth of the largest changes little:
+
+    losses:
+      - {name: content, weight: 1.5e4}
+      - {name: style, weight: 1.5e4}
+      - {name: $name, weight: 1e6}""",
+    "dataset": "In a recipe, for example one that says `extends: reconet_candy`:\n\n    dataset: {name: $name, width: 160, height: 160}",
+    "model": "In a recipe, for example one that says `extends: reconet_candy`:\n\n    model: {name: $name}",
+    "backend": "On the command line:\n\n    engine infer photo.png --backend $name",
 }
 """How a component of each kind is used, for the README."""
+NEEDS = {"loss": [], "dataset": ["numpy>=1.26,<3"], "model": [], "backend": ["numpy>=1.26,<3", "ml_dtypes>=0.4,<1"]}
+"""What a kind's module imports beside the engine."""
+TESTED = {"loss": "testing,torch", "dataset": "testing", "model": "testing,torch", "backend": "testing"}
+"""The extras that a kind's tests need: losses and models are tried on a backend."""
 
 
 class Kind(StrEnum):
@@ -60,9 +71,9 @@ def _new(
 
 def _check(known: list[str], kind: Kind, name: str, package: str, folder: Path) -> None:
     from engine.errors import EngineError
+    from engine.registration import check_name
 
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        raise EngineError(f"{name!r} cannot be a component's name", allowed="words in snake case, like `soft_edges`")
+    check_name(kind, name, f"the name of a {kind}")
     if name in known:
         raise EngineError(
             f"there is a {kind} called {name!r} already", remedy=f"Take another name; see `engine plugins show {kind} {name}`."
@@ -80,18 +91,18 @@ def _files(kind: Kind, name: str, package: str) -> dict[str, str]:
     from engine.hookspecs import API_VERSION
 
     major, minor, *_ = metadata.version("styleengine").split(".")
-    dependencies = [f"styleengine>={major}.{minor},<{int(major) + 1}", "numpy>=1.26,<3", "ml_dtypes>=0.4,<1"]
-    count = {"dataset": 2, "backend": 3}.get(kind, 1)
+    dependencies = [f"styleengine>={major}.{minor},<{int(major) + 1}", *NEEDS[kind]]
     words = {
         "kind": kind,
         "name": name,
         "package": package,
-        "distribution": package.replace("_", "-"),
+        "distribution": f"styleengine-{package.replace('_', '-')}",  # so that it takes nobody's name on an index
         "class_name": "".join(word.capitalize() for word in package.split("_")),
         "contract": f"{kind.capitalize()}Contract",
         "api": API_VERSION.partition(".")[0],
-        "dependencies": ", ".join(f'"{text}"' for text in dependencies[:count]),
-        "settings": repr(SMALL.get(kind, {})).replace("'", '"'),
+        "dependencies": ", ".join(f'"{text}"' for text in dependencies),
+        "settings": SMALL.get(kind, ""),
+        "tested": TESTED[kind],
         "use": Template(USES[kind]).substitute(name=name),
     }
     templates = resources.files("engine.cli") / "templates"
