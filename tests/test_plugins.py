@@ -128,7 +128,7 @@ def test_a_misspelt_name_among_the_disabled_is_said(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ENGINE_DISABLE_PLUGINS", "engine_tourch, ,engine_losses")
     make_app()
     assert capsys.readouterr().err.startswith(
-        "warning: ENGINE_DISABLE_PLUGINS: no plugin is called 'engine_tourch'; did you mean 'engine_torch'? known: engine_datasets, "
+        "warning: ENGINE_DISABLE_PLUGINS: no plugin or distribution is called 'engine_tourch'; did you mean 'engine_torch'? known: engine_datasets, "
     )
 
 

@@ -37,8 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: files that are half written go
     try:
         options = list(itertools.takewhile(lambda word: word.startswith("-"), given))
-        lists_plugins = given[len(options) : len(options) + 1] == ["plugins"]
-        make_app(warn=not lists_plugins, first_party_only=NO_PLUGINS in options)(given, prog_name="engine")
+        words = list(itertools.takewhile(lambda word: word != "--", given))
+        if NO_PLUGINS in words[len(options) :]:
+            command = words[len(options)]
+            raise EngineError(f"{NO_PLUGINS} stands after the command", remedy=f"Write it before: engine {NO_PLUGINS} {command} ...")
+        lists_plugins = words[len(options) : len(options) + 1] == ["plugins"]
+        make_app(warn=not lists_plugins, first_party_only=any(map(_wants_no_plugins, words)))(given, prog_name="engine")
     except EngineError as error:
         report(error)
         sys.exit(error.exit_code)
@@ -56,8 +60,13 @@ def make_app(*, warn: bool = False, first_party_only: bool = False) -> typer.Typ
     failures += [f"the plugin {plugin.owner}: {plugin.error}" for plugin in host.plugins if plugin.status == "loaded" and plugin.error]
     failures += host.register_commands(app)
     for failure in [*host.misspelt, *(failures if warn else ())]:
-        print(f"warning: {failure}", file=sys.stderr)
+        print(f"warning: {printable(failure)}", file=sys.stderr)
     return app
+
+
+def _wants_no_plugins(word: str) -> bool:
+    """Also where it is misspelt: the slip is an error, and by then a plugin would have run."""
+    return word.startswith("-") and word.lower().replace("-", "").replace("_", "").startswith("noplugin")
 
 
 def report(error: EngineError) -> None:

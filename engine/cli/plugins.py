@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 
 from engine.cli import plugins_check, plugins_new
-from engine.cli.options import Json, PluginFiles, host_of
+from engine.cli.options import Json, PluginFiles, host_of, printable
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -38,11 +38,10 @@ def _list(context: typer.Context, as_json: Json = False, plugin: PluginFiles = N
         print(json.dumps({"plugins": records}, indent=2))
         return
     for record in records:
-        print(f"{record['name']}  {record['distribution']} {record['version']}".rstrip() + f"  {record['status']}")
-        for kind, names in record["components"].items():
-            print(f"    {kind}: {', '.join(names)}")
-        if record["error"]:
-            print("    " + record["error"].replace("\n", "\n    "))
+        lines = [f"{record['name']}  {record['distribution']} {record['version']}".rstrip() + f"  {record['status']}"]
+        lines += [f"    {kind}: {', '.join(names)}" for kind, names in record["components"].items()]
+        lines += [f"    {line}" for line in record["error"].splitlines()]
+        print(printable("\n".join(lines)))
 
 
 def _show(
@@ -66,12 +65,13 @@ def _show(
         facts |= {"installed": is_installed(cls), "install": cls.install} if issubclass(cls, Backend) else {}
         print(json.dumps(facts | {"schema": settings_schema(cls)}, indent=2))
         return
-    print(f"{kind} {name}, from {owner.owner}\n\n{about}\n")
+    print(printable(f"{kind} {name}, from {owner.owner}\n\n{about}\n"))
     if issubclass(cls, Backend):
         packages = " and ".join(filter(None, (cls.package, *cls.further_packages)))
-        print(f"framework: {packages or 'none'}, {'installed' if is_installed(cls) else f'not installed: {cls.install}'}\n")
+        print(printable(f"framework: {packages or 'none'}, {'installed' if is_installed(cls) else f'not installed: {cls.install}'}\n"))
     for key, field in cls.model_fields.items():
-        print(f"{key}: {type_of(field)}{' (required)' if field.is_required() else f' = {_default_of(field)}'}\n    {field.description}")
+        default = " (required)" if field.is_required() else f" = {_default_of(field)}"
+        print(printable(f"{key}: {type_of(field)}{default}\n    {field.description}"))
 
 
 def _record(plugin: Plugin) -> dict[str, Any]:
