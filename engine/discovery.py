@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,11 +36,24 @@ class Discovered:
 
     def load(self) -> object:
         """Import it; whatever its code raises comes out."""
-        return _load_file(self.source) if isinstance(self.source, Path) else self.source.load()
+        if isinstance(self.source, Path):
+            return _load_file(self.source)
+        if not self.source.pattern.match(self.source.value):
+            raise EngineError(f"the entry point is {self.source.value!r}", allowed="`module` or `module:object`")
+        return self.source.load()
 
     def stated_api(self) -> object:
         """What its module, or its package, states as ``ENGINE_API``, read without running it; None where that says nothing."""
-        return next((stated for file in self._files() if (stated := _constant(file, "ENGINE_API")) is not None), None)
+        try:
+            return next((stated for file in self._files() if (stated := _constant(file, "ENGINE_API")) is not None), None)
+        except Exception:  # asked of plugins that failed: nothing about them need be in order
+            return None
+
+    def owns(self, module: str) -> bool:
+        """Whether a module of this name is the plugin's: the file, or any of its package."""
+        if isinstance(self.source, Path):
+            return module.startswith(f"{_FILES}{self.source.stem}_")
+        return re.split(r"\W", module)[0] == re.split(r"\W", self.source.value)[0]
 
     def _files(self) -> list[Path]:
         if isinstance(self.source, Path):
@@ -54,13 +68,12 @@ class Discovered:
 
 def _constant(file: Path, name: str) -> object:
     """What a module's text says that a name is; None where it does not, or not as a constant."""
-    try:
-        body = ast.parse(file.read_bytes()).body
-    except (OSError, ValueError, SyntaxError):
+    if not file.is_file():
         return None
-    for node in body:
-        names = [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []
-        if name in names and isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+    for node in ast.parse(file.read_bytes()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if name in names and isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Constant):
             return node.value.value
     return None
 
@@ -68,7 +81,8 @@ def _constant(file: Path, name: str) -> object:
 def discover(files: Sequence[Path] = ()) -> list[Discovered]:
     """Installed plugins and the files given, sorted by name; an :class:`EngineError` for a file that is not there."""
     found = [
-        Discovered(point.name, point.dist.name if point.dist else "unknown", point.dist.version if point.dist else "", point)
+        # without METADATA, as an interrupted uninstallation leaves it, name and version are None, whatever their type says
+        Discovered(point.name, (point.dist and point.dist.name) or "unknown", (point.dist and point.dist.version) or "", point)
         for point in entry_points(group=GROUP)
     ]
     for path in {path.resolve(): path for path in reversed(files)}.values():  # a file that is named twice is one

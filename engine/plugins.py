@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pluggy
 from pydantic import ValidationError
 
+import engine.fusing  # noqa: F401 - its layer has its name before a plugin can take it
 from engine.admission import ALLOW, DISABLE, Admission, is_first_party
 from engine.cards import has_card
 from engine.components import Component
@@ -23,6 +26,7 @@ from engine.contracts.model import Model
 from engine.discovery import Discovered, discover
 from engine.errors import EngineError, LossFailed, RunError
 from engine.faults import did_you_mean, explain, unknown
+from engine.layers import Layer
 from engine.registration import REGISTER, add_commands, check_api, describe, hooks_of, register
 
 if TYPE_CHECKING:
@@ -66,8 +70,9 @@ class Plugin:
 def load_plugins(files: Sequence[Path] = (), *, first_party_only: bool = False) -> PluginHost:
     """Load the installed plugins and these files.
 
-    ``ENGINE_DISABLE_PLUGINS=a,b`` leaves plugins out by name. Where ``ENGINE_ALLOW_PLUGINS=a,b`` is set, only first-party plugins load
-    and those that it names, or whose distribution it names. With ``first_party_only`` no other installed plugin loads at all.
+    ``ENGINE_DISABLE_PLUGINS=a,b`` leaves plugins out. Where ``ENGINE_ALLOW_PLUGINS=a,b`` is set, only first-party plugins load and those
+    that it names. Both name a plugin or, of others than the engine, its distribution. With ``first_party_only`` no other installed
+    plugin loads at all.
     What is left out is not imported. A module may state ``ENGINE_API``, the :data:`engine.API_VERSION` that it was made for; one for
     another major version is refused.
 
@@ -75,7 +80,9 @@ def load_plugins(files: Sequence[Path] = (), *, first_party_only: bool = False) 
     """
     admission, there = Admission.of_environment(first_party_only), discover(files)
     ours = {found.name for found in there if is_first_party(found.distribution)}
-    return PluginHost([_load(found, admission, ours) for found in there], admission.misspelt(there), first_party_only=first_party_only)
+    with _quiet_stdout():
+        plugins = [_load(found, admission, ours) for found in there]
+    return PluginHost(plugins, admission.misspelt(there), first_party_only=first_party_only)
 
 
 class PluginHost:
@@ -133,7 +140,9 @@ class PluginHost:
         if (kind, name) in self._classes:
             return self._classes[kind, name]
         if (kind, name) in self._claims:
-            raise EngineError(self._refusal((kind, name)), remedy=f"Uninstall one of them, or name one plugin in {DISABLE}.")
+            files = " or ".join(f"--plugin {plugin.file}" for plugin in self._claims[kind, name] if plugin.file)
+            remedy = f"Leave out {files}." if files else f"Uninstall one of them, or name one plugin in {DISABLE}."
+            raise EngineError(self._refusal((kind, name)), remedy=remedy)
         known = self.names(kind)
         missing = "" if did_you_mean(name, known) else "Is the plugin that brings it installed? `engine plugins` lists them."
         raise EngineError(unknown(kind, name, known), remedy=self._absent() or missing)
@@ -228,7 +237,8 @@ class PluginHost:
         The clause is kept as an error of that plugin too.
         """
         asked = sorted((plugin for plugin in self.plugins if plugin.manager is not None), key=lambda plugin: not plugin.first_party)
-        failures = add_commands(app, [(plugin.owner, plugin.first_party, plugin.manager) for plugin in asked if plugin.manager])
+        with _quiet_stdout():
+            failures = add_commands(app, [(plugin.owner, plugin.first_party, plugin.manager) for plugin in asked if plugin.manager])
         said = {plugin.owner: "; ".join(filter(None, (plugin.error, failures.get(plugin.owner, "")))) for plugin in self.plugins}
         self.plugins = tuple(replace(plugin, error=said[plugin.owner]) for plugin in self.plugins)
         return [f"the plugin {owner} {failure}" for owner, failure in failures.items()]
@@ -286,20 +296,41 @@ def _load(found: Discovered, admission: Admission, ours: Collection[str]) -> Plu
     if refusal := admission.refusal(found):
         status, reason = refusal
         return replace(record, status=status, error=reason)
+    modules, layers = set(sys.modules), dict(Layer.kinds)
     try:
         if found.name in ours and not record.first_party:
             raise EngineError(f"a plugin of the engine itself is called {found.name!r}", remedy="Give it another name.")
         plugin = found.load()
         check_api(found.stated_api() if (stated := getattr(plugin, "ENGINE_API", None)) is None else stated)
-        manager = hooks_of(plugin)
+        manager = hooks_of(plugin, _layers_of(found))
         components = {kind: register(manager, kind, hook) for kind, hook in REGISTER.items()}
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too, and what pytest raises to skip
+        if not record.first_party:
+            _forget(found, modules, layers)
         if found.file is not None:
             raise EngineError(f"this plugin file failed to load: {_why(found, error)}", where=found.distribution) from error
         return replace(record, status="failed", error=_why(found, error))
     return replace(record, status="loaded", components={kind: classes for kind, classes in components.items() if classes}, manager=manager)
+
+
+def _forget(found: Discovered, modules: Collection[str], layers: Mapping[str, type[Layer]]) -> None:
+    """Undo a stranger's import: no layer of its stays, nor a module, so that another plugin of its package defines those layers again."""
+    for name in [name for name in sys.modules if found.owns(name) and name not in modules]:
+        del sys.modules[name]
+    for name in _layers_of(found):
+        del Layer.kinds[name]
+    Layer.kinds.update(layers)
+
+
+def _layers_of(found: Discovered) -> list[str]:
+    return [name for name, cls in Layer.kinds.items() if found.owns(cls.__module__)]
+
+
+def _quiet_stdout() -> contextlib.AbstractContextManager[object]:
+    """What plugins print while they load goes to stderr: stdout is the command's, which may be one JSON document."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _why(found: Discovered, error: BaseException) -> str:

@@ -46,8 +46,13 @@ def check_name(kind: str, name: object, what: str) -> None:
         raise EngineError(f"{what} is 'auto', which lets the engine choose one", remedy="Take another name.")
 
 
-def hooks_of(plugin: object) -> pluggy.PluginManager:
-    """A manager that knows this plugin only; an error where a hook is misspelt, has other arguments or lacks its mark."""
+def hooks_of(plugin: object, layers: Collection[str] = ()) -> pluggy.PluginManager:
+    """A manager that knows this plugin only; an error where a hook is misspelt, has other arguments or lacks its mark.
+
+    One that brings ``layers`` needs no hook: they are known once its module is imported.
+    """
+    if isinstance(plugin, type):
+        raise EngineError(f"the entry point names the class {plugin.__qualname__}", allowed="a module, or an instance: hooks = Hooks()")
     manager = pluggy.PluginManager("engine")
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)
@@ -58,7 +63,7 @@ def hooks_of(plugin: object) -> pluggy.PluginManager:
     for name, item in inspect.getmembers(plugin, inspect.isroutine):
         if name in known and not getattr(manager.hook, name).get_hookimpls() and not hasattr(item, "engine_spec"):
             raise EngineError(f"{name}() is not marked with @hookimpl, so nobody would call it")
-    if not manager.get_hookcallers(plugin):
+    if not manager.get_hookcallers(plugin) and not layers:
         remedy = "Return what it brings from engine_register_losses() or the like, marked with @hookimpl."
         raise EngineError("this plugin has no hook, so it brings nothing", allowed=", ".join(known), remedy=remedy)
     return manager
