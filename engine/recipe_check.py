@@ -21,6 +21,7 @@ from engine.faults import Location, explain
 from engine.mixture import Mixture
 from engine.plugins import PluginHost
 from engine.recipe_source import numbered
+from engine.registration import RESERVED
 from engine.yaml_lines import Traced
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
@@ -146,12 +147,9 @@ class Checker:
         places: list[Location] = [("dataset",)]
         if listed := block is not None and isinstance(block.value, list):
             places = [("dataset", index) for index in range(len(block.value))]
-        found = [cast("Dataset | None", self._component("dataset", place, ignore=("share",) if listed else ())) for place in places]
+        ours = RESERVED["dataset"] if listed else ()
+        found = [cast("Dataset | None", self._component("dataset", place, ignore=ours)) for place in places]
         parts = [part for part in found if part is not None]
-        for place, part in zip(places, found, strict=True):
-            if listed and part is not None and "share" in type(part).model_fields:
-                text = f"the dataset {part.name!r} has a setting share of its own, which a list cannot tell from the share of the mix"
-                self._add((*place, "name"), text)
         sizes = [(place, size) for place, part in zip(places, found, strict=True) if part is not None and (size := _size(part))]
         for place, size in sizes[1:]:
             if size != sizes[0][1]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import PydanticUserError
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from engine.components import Component
 from engine.errors import EngineError
@@ -84,10 +87,14 @@ def recipe_schema(host: PluginHost) -> Schema:
 def settings_schema(cls: type[Component], ref_template: str = "#/$defs/{model}") -> Schema:
     """The JSON schema of a component's settings; an :class:`EngineError` where one of them has none."""
     try:
-        return cls.model_json_schema(ref_template=ref_template)
-    except PydanticUserError as error:
-        problem = f"the settings of {cls.name} have no JSON schema: {error.message}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # a default that JSON has not is left out
+            schema = cls.model_json_schema(ref_template=ref_template)
+        json.dumps(schema, allow_nan=False)
+    except Exception as error:  # a plugin may write parts of it, and code that does
+        problem = f"the settings of {cls.name} have no JSON schema: {error.message if isinstance(error, PydanticUserError) else error}"
         raise EngineError(problem, remedy="Use types that YAML can hold: numbers, texts, lists, models of them.") from error
+    return schema
 
 
 def _component(host: PluginHost, kind: str, name: str, definitions: Schema) -> Schema:

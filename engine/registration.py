@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import traceback
 from collections.abc import Collection, Iterable, Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 REGISTER = {kind: f"engine_register_{'losses' if kind == 'loss' else kind + 's'}" for kind in KINDS}
 """The hook of each kind of component."""
+
+
+RESERVED = {"dataset": ("share",)}
+"""What a recipe says of a component beside its settings, by kind: no setting can be called that."""
 
 
 def check_api(stated: object) -> None:
@@ -90,6 +95,9 @@ def register(manager: pluggy.PluginManager, kind: str, hook: str) -> dict[str, t
 
 
 def _check_component(kind: str, cls: type[Component]) -> None:
+    if typed := sorted(cls.model_fields.keys() & KINDS[kind].__class_vars__):
+        remedy = f"Write it without a type: {typed[0]} = ..."
+        raise EngineError(f"{cls.__qualname__}.{typed[0]} has a type, which makes it a setting", remedy=remedy)
     check_name(kind, getattr(cls, "name", None), f"{cls.__qualname__}.name")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise EngineError(f"{cls.__qualname__} does not define {', '.join(missing)}")
@@ -98,6 +106,20 @@ def _check_component(kind: str, cls: type[Component]) -> None:
     if silent := [key for key, item in cls.model_fields.items() if not (item.description or "").strip()]:
         remedy = "Write Field(default=..., description=...)."
         raise EngineError(f"these settings of {cls.__qualname__} have no description: {', '.join(silent)}", remedy=remedy)
+    if renamed := [key for key, item in cls.model_fields.items() if item.validation_alias or item.serialization_alias]:
+        problem = f"these settings of {cls.__qualname__} have an alias, and a recipe knows them by their own names: {', '.join(renamed)}"
+        raise EngineError(problem, remedy="Leave aliases out.")
+    for key in cls.model_fields.keys() & set(RESERVED.get(kind, ())):
+        problem = f"{cls.__qualname__} has a setting called {key}, which in a recipe says how much of a mix a dataset gives"
+        raise EngineError(problem, remedy="Give it another name.")
+    for key, item in cls.model_fields.items():
+        if not _is_finite(item.default):
+            problem = f"{cls.__qualname__}.{key} is {item.default!r} by default, which no recipe can hold"
+            raise EngineError(problem, allowed="finite numbers")
+
+
+def _is_finite(value: object) -> bool:
+    return all(map(_is_finite, value)) if isinstance(value, (list, tuple)) else not isinstance(value, float) or math.isfinite(value)
 
 
 def _check_backend(cls: type[Backend]) -> None:

@@ -66,7 +66,32 @@ def test_first_party_plugins_arrive_by_entry_point_too() -> None:
         (LOSS.format(name="m").replace("return [Loss1]", "return [Loss1, Loss1]"), "returned two called 'm'"),
         (LOSS.format(name="CamelCase"), "Loss1.name is 'CamelCase'; allowed: words in snake case"),
         (LOSS.format(name="m").replace('name = "m"', ""), "Loss1.name is None"),
-        (LOSS.format(name="m").replace('name = "m"', 'name: str = "m"'), "name"),
+        (
+            LOSS.format(name="m").replace('name = "m"', 'name: str = "m"'),
+            "Loss1.name has a type, which makes it a setting\n  Write it without a type: name = ...",
+        ),
+        (
+            LOSS.format(name="m").replace("default=3,", 'default=3, alias="type",'),
+            "these settings of Loss1 have an alias, and a recipe knows them by their own names: size\n  Leave alias",
+        ),
+        (LOSS.format(name="m").replace("default=3,", 'default=3, validation_alias="type",'), "these settings of Loss1 have an alias"),
+        (
+            LOSS.format(name="m").replace("size: int = Field(default=3, ge=1", "size: float = Field(default=float('inf')"),
+            "Loss1.size is inf by",
+        ),
+        (
+            LOSS.format(name="m").replace("size: int = Field(default=3, ge=1", "size: tuple = Field(default=(1, float('nan'))"),
+            "Loss1.size is (1, nan) by default, which no recipe can hold; allowed: finite numbers",
+        ),
+        (
+            LOSS.format(name="m")
+            .replace("Loss1", "Data1")
+            .replace("losses", "datasets")
+            .replace("Loss", "Dataset")
+            .replace("size:", "share:")
+            + "Data1.__abstractmethods__ = frozenset()\n",
+            "Data1 has a setting called share, which in a recipe says how much of a mix a dataset gives\n  Give it another name.",
+        ),
         (LOSS.format(name="m").replace(', description="A setting."', ""), "these settings of Loss1 have no description: size"),
         (LOSS.format(name="m").replace("def needs", "def wants"), "Loss1 does not define needs"),
     ],
@@ -128,7 +153,7 @@ def test_a_misspelt_name_among_the_disabled_is_said(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ENGINE_DISABLE_PLUGINS", "engine_tourch, ,engine_losses")
     make_app()
     assert capsys.readouterr().err.startswith(
-        "warning: ENGINE_DISABLE_PLUGINS: no plugin or distribution is called 'engine_tourch'; did you mean 'engine_torch'? known: engine_datasets, "
+        "warning: ENGINE_DISABLE_PLUGINS: no plugin or distribution is called 'engine_tourch'; did you mean 'engine_torch'? known: "
     )
 
 

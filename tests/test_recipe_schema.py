@@ -12,8 +12,10 @@ from plugin_site import LOSS, Site
 
 from engine.cli import main
 from engine.plugins import load_plugins
+from engine.recipe import Block, SharedBlock
 from engine.recipe_schema import recipe_schema
 from engine.recipe_source import shipped_recipes
+from engine.registration import RESERVED
 from engine.yaml_lines import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +130,54 @@ def test_the_command_writes_it_with_strangers_and_plugin_files(site: Site, tmp_p
     assert "strange" in json.loads((tmp_path / "recipe.schema.json").read_text())["$defs"]["loss"]["properties"]["name"]["enum"]
     assert run("-o", str(tmp_path / "mine.yaml")) == 2
     assert not (tmp_path / "mine.yaml").exists()
+
+
+ODD = """
+from engine import Field, Loss, Needs, hookimpl
+
+class Odd(Loss):
+    'Nothing but a test.'
+    name = "odd"
+    thing: object = Field(default=object(), description="Of no type that JSON has.")
+    made: float = Field(default_factory=lambda: 1 / 0, description="Made anew.")
+    low: float = Field(default=0.0, examples=[float("inf")], description="With an example that JSON has not.")
+
+    def needs(self):
+        return Needs()
+
+    def __call__(self, ops, clip, prepared): ...
+
+@hookimpl
+def engine_register_losses():
+    return [Odd]
+"""
+
+
+def test_defaults_and_examples_that_json_has_not(site: Site, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
+    site.install("odd", ODD)
+    site.install("odder", ODD.replace("odd", "odder").replace('examples=[float("inf")], ', ""))
+
+    def run(*words: str) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert not ended.value.code
+        return capsys.readouterr()
+
+    out, err = run("recipes", "schema")
+    definitions = json.loads(out, parse_constant=lambda word: pytest.fail(word))["$defs"]
+    assert definitions["loss.odd"]["properties"]["low"]["description"] == "With an example that JSON has not."
+    said = "warning: loss odd: any value passes, because the settings of odd have no JSON schema: Out of range float values are not JSON"
+    assert err.startswith(said)
+    assert definitions["loss.odder"]["properties"]["low"]["default"] == 0.0
+    assert "default" not in definitions["loss.odder"]["properties"]["thing"]
+    out, err = run("plugins", "show", "loss", "odd")
+    assert "made: float (made anew for each; here that fails: ZeroDivisionError: division by zero)\n" in out
+    assert json.loads(run("plugins", "show", "loss", "odder", "--json")[0])["name"] == "odder"
+    assert not recwarn.list
+
+
+def test_no_setting_of_a_dataset_has_the_name_of_one_of_the_mix() -> None:
+    assert set(RESERVED["dataset"]) == set(SharedBlock.model_fields) - set(Block.model_fields)
 
 
 def test_the_schema_needs_no_framework() -> None:

@@ -70,8 +70,7 @@ def _show(
         packages = " and ".join(filter(None, (cls.package, *cls.further_packages)))
         print(printable(f"framework: {packages or 'none'}, {'installed' if is_installed(cls) else f'not installed: {cls.install}'}\n"))
     for key, field in cls.model_fields.items():
-        default = " (required)" if field.is_required() else f" = {_default_of(field)}"
-        print(printable(f"{key}: {type_of(field)}{default}\n    {field.description}"))
+        print(printable(f"{key}: {type_of(field)}{_default_of(field)}\n    {field.description}"))
 
 
 def _record(plugin: Plugin) -> dict[str, Any]:
@@ -115,5 +114,10 @@ def _type_name(kind: object) -> str:
 
 
 def _default_of(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True, validated_data={})
-    return str(value) if isinstance(value, Path) else json.dumps(value, default=str)
+    if field.is_required():
+        return " (required)"
+    try:
+        value = field.get_default(call_default_factory=True, validated_data={})
+        return f" = {value if isinstance(value, Path) else json.dumps(value, default=str)}"
+    except Exception as error:  # a plugin's code
+        return f" (made anew for each; here that fails: {type(error).__name__}: {error})"

@@ -63,11 +63,6 @@ class Folder(Dataset):
     def __getitem__(self, index): ...
 
 
-class Sharing(Folder):
-    name = "sharing"
-    share: float = Field(default=1.0, description="Of what is there.")
-
-
 class Abacus(Backend):
     name = "abacus"
     package = "no_such_framework"
@@ -99,7 +94,7 @@ def engine_register_losses():
 
 @hookimpl
 def engine_register_datasets():
-    return [Folder, Sharing]
+    return [Folder]
 
 
 @hookimpl
