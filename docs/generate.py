@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from pydantic import BaseModel
 from engine import Clip, Ops, hookspecs, recipe
 from engine.augmentation import Augmentation
 from engine.cli.plugins import type_of
+from engine.plugins import PluginHost
+from engine.recipe_schema import recipe_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 QUOTE = re.compile(r"^<!-- quoted: (?P<file>[^:\n]+?)(?::(?P<name>\w+))? -->\n```(?P<kind>\w*)\n.*?^```$", re.M | re.S)
@@ -87,7 +90,7 @@ def clip() -> Iterator[str]:
 def recipe_settings() -> Iterator[str]:
     """Every setting of a recipe that is not a component's own."""
     text = "What a recipe may say beside the settings of its components, which `engine plugins show KIND NAME` prints. A required setting "
-    yield from _head("Recipe", text + "has no default.")
+    yield from _head("Recipe", text + "has no default; one that the recipe under `extends` has need not be said again.")
     for model in MODELS:
         yield from [
             f"## {model.__name__}",
@@ -97,8 +100,12 @@ def recipe_settings() -> Iterator[str]:
             "| setting | type | default | |",
             "| --- | --- | --- | --- |",
         ]
+        if model is recipe.Recipe:
+            extends = recipe_schema(PluginHost(()))["properties"]["extends"]
+            yield f"| `extends` | `str` | none | {extends['description']} |"
         for name, field in model.model_fields.items():
             default = "" if field.is_required() else f"`{_default(field.get_default(call_default_factory=True, validated_data={}))}`"
+            default = "the file's name" if (model, name) == (recipe.Recipe, "name") else default
             kind = type_of(field).replace("|", r"\|")
             yield f"| `{name}` | `{kind}` | {default} | {field.description} |"
         yield ""
@@ -120,8 +127,11 @@ def _methods(protocol: type) -> Iterator[str]:
 
 def _entry(name: str, item: Any) -> list[str]:
     function: Any = item.fget if isinstance(item, property) else item
-    signature = inspect.signature(function)
-    shown = f"{name}: {signature.return_annotation}" if isinstance(item, property) else f"{name}{signature}".replace("'", "")
+    source = textwrap.dedent(inspect.getsource(function))
+    node = ast.parse(source).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    head = "\n".join(source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1])
+    shown = f"{name}: {ast.unparse(node.returns)}" if isinstance(item, property) and node.returns else f"{head} ..."
     return [f"## {name}", "", "```python", shown, "```", "", inspect.cleandoc(item.__doc__ or ""), ""]
 
 

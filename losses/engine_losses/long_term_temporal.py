@@ -10,8 +10,8 @@ from engine_losses.output_temporal import relative_luminance
 
 
 def _rising(distances: tuple[int, ...]) -> tuple[int, ...]:
-    if not distances or distances[0] < 1 or any(a >= b for a, b in pairwise(distances)):
-        raise ValueError("distances rise from 1 or more, as [1, 2, 4]")
+    if any(a >= b for a, b in pairwise(distances)):
+        raise ValueError("distances rise, as [1, 2, 4]")
     return distances
 
 

@@ -24,11 +24,9 @@ class JaxBackend(Backend):
     priority = 1
     devices = ("cpu", "gpu")
 
-    @cached_property
+    @property
     def ops(self) -> JaxOps:
-        from engine_jax.ops import JaxOps
-
-        return JaxOps(self._device)
+        return self._operators
 
     def describe(self) -> dict[str, str]:
         import jax
@@ -64,6 +62,12 @@ class JaxBackend(Backend):
         from engine_jax.painter import JaxPainter
 
         return JaxPainter(self.ops, network, weights, self._precision)
+
+    @cached_property
+    def _operators(self) -> JaxOps:  # pyright takes no cached_property in the place of a property
+        from engine_jax.ops import JaxOps
+
+        return JaxOps(self._device)
 
     @cached_property
     def _device(self) -> jax.Device:

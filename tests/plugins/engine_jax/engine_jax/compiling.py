@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.core import eval_jaxpr
 
 
 def compiled(function: Callable[..., Any], *examples: Any, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
@@ -20,6 +21,6 @@ def compiled(function: Callable[..., Any], *examples: Any, donate: tuple[int, ..
 
     @partial(jax.jit, donate_argnums=tuple(i + 1 for i in donate))
     def program(constants: list[jax.Array], *arguments: Any) -> Any:
-        return jax.tree.unflatten(structure, jax.core.eval_jaxpr(closed.jaxpr, constants, *jax.tree.leaves(arguments)))
+        return jax.tree.unflatten(structure, eval_jaxpr(closed.jaxpr, constants, *jax.tree.leaves(arguments)))
 
     return partial(program, closed.consts)

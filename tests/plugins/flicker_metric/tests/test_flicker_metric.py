@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from flicker_metric import warp_error
 
+from engine import Array
 
-def moving_right(by: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+def moving_right(by: int) -> tuple[Array, Array, Array]:
     """Two frames, flow and mask of a texture that moves right."""
     texture = np.random.default_rng(0).integers(0, 200, (8, 20, 3), np.uint8)
     frames = np.stack([texture[:, 4:16], texture[:, 4 - by : 16 - by]])

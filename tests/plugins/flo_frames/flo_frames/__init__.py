@@ -61,8 +61,9 @@ class FloFrames(Dataset):
         """The flow (2, h, w) from a frame to the one before, and its mask (1, h, w)."""
         flow, known = _known_flow(self._flow(number, number - 1), size)
         if (forward := self._flow(number - 1, number)).is_file():
-            other, _ = _known_flow(forward, size)
-            return flow, visible(flow, other) * known
+            other, there = _known_flow(forward, size)
+            agree = visible(flow, np.where(there, other, np.float32(np.nan)))  # what is not known agrees with nothing
+            return flow, agree * known
         (h, w), (dx, dy) = size, flow
         x, y = np.arange(w) + dx, np.arange(h)[:, None] + dy
         inside = (x >= 0) & (y >= 0) & (x <= w - 1) & (y <= h - 1)

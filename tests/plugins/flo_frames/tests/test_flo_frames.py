@@ -68,6 +68,16 @@ def test_unknown_flow_is_not_traceable(tmp_path: Path) -> None:
     assert sample.mask.sum() == sample.mask.size - 1
 
 
+def test_what_leads_to_unknown_forward_flow_is_not_traceable(tmp_path: Path) -> None:
+    write_clip(tmp_path, forward=True)
+    still, unknown = np.full((2, *SIZE), 0.25, np.float32), np.full((2, *SIZE), 2e9, np.float32)
+    write_flo(tmp_path / "flow_0002_to_0001.flo", still)  # so short that no flow forward would agree with it as well
+    write_flo(tmp_path / "flow_0001_to_0002.flo", unknown)
+    sample = FloFrames(path=tmp_path)[0]
+    assert sample.mask is not None
+    assert not sample.mask.any()
+
+
 @pytest.mark.parametrize(
     ("file", "data", "said"),
     [
