@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from engine import places
 from engine.augmentation import Augmented
@@ -120,7 +121,7 @@ def _loop(run: Run, loader: Loader, description: Mapping[str, str], stop: thread
             batch = next(batches)
             run.waited += time.perf_counter() - begin
             run.whole = False
-            run.losses = run.trainer.step(batch)
+            run.losses = MappingProxyType(run.trainer.step(batch))  # every plugin reads it, and none may write for the next
             run.step += 1
             run.whole = True
             if run.step == 1 or run.step % 10 == 0 or run.step % run.recipe.recipe.checkpoint.every == 0:  # each would make a GPU wait

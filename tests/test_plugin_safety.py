@@ -301,6 +301,15 @@ def test_after_a_hook_that_raises_the_run_goes_on_without_the_plugin(site: Site,
     assert {1, 2, 3, 4, 5, 6} <= set(steps)
 
 
+def test_a_hook_cannot_empty_what_the_next_one_reads(site: Site, tmp_path: Path) -> None:
+    site.install("aaa", RAISES.replace("step):", "step, losses):").replace('raise RuntimeError("no more ink")', "losses.clear()"))
+    write_tiny(tmp_path, steps="3")
+    failed = train(site, tmp_path, "tiny.yaml", "--run-dir", "run", "-q")
+    said = "the plugin aaa failed in engine_after_step at step 3: AttributeError: 'mappingproxy' object has no attribute 'clear' ("
+    assert said in failed.stderr
+    assert "engine_metrics" not in failed.stderr
+
+
 def test_a_loss_that_is_no_number_ends_the_run(site: Site, tmp_path: Path) -> None:
     site.install("lost-loss", NAN)
     write_tiny(tmp_path)
