@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENGINE := $(BIN)/engine
 RUN := runs/demo
 
-.PHONY: demo test check lint bench parity
+.PHONY: demo test check lint bench parity contracts
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,3 +41,6 @@ bench: $(VENV)/ready
 
 parity: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/parity_table.py
+
+contracts: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/contract_table.py

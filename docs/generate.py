@@ -60,7 +60,8 @@ def _text(found: re.Match[str]) -> str:
     if found["name"] is None:
         return text
     if found["name"] == "imports":
-        return "\n".join(ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom))
+        imports = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        return "\n".join(text.splitlines()[imports[0].lineno - 1 : imports[-1].end_lineno])
     (node,) = (node for node in ast.parse(text).body if getattr(node, "name", None) == found["name"])
     assert isinstance(node, ast.ClassDef | ast.FunctionDef)
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])

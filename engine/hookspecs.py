@@ -61,7 +61,7 @@ def engine_before_training(run: Run) -> None:
 
 @hookspec
 def engine_after_step(run: Run, step: int, losses: Mapping[str, SupportsFloat]) -> None:
-    """``step`` updates are done. Raw losses by label and ``total``; reading one waits for the device."""
+    """``step`` updates are done. Raw losses by label and ``total``, to be read only; reading one waits for the device."""
 
 
 @hookspec
