@@ -5,8 +5,19 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import pytest
+
+from engine.cli import main
 from engine.plugins import Plugin, PluginHost, load_plugins
 
+COMMAND = """
+import typer
+from engine import hookimpl
+
+@hookimpl
+def engine_register_commands(app: typer.Typer) -> None:
+    app.command("{name}")(lambda: print("a stranger's"))
+"""
 LOSS = '''
 from engine import Clip, Field, Loss, Needs, Ops, Prepared, Tensor, hookimpl
 
@@ -48,3 +59,10 @@ class Site:
 
 def record(name: str, host: PluginHost | None = None) -> Plugin:
     return next(plugin for plugin in (host or load_plugins()).plugins if plugin.name == name)
+
+
+def run(*words: str) -> int:
+    """The exit code of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return int(ended.value.code or 0)

@@ -36,7 +36,7 @@ from engine.plugins import load_plugins
 from engine.testing import DatasetContract, LayerContract, LossContract, ModelContract, moving_sample
 
 HOST = load_plugins()
-WRONG = Path(__file__).parent / "plugins/wrong_plugins.py"
+WRONG = [Path(__file__).parent / f"plugins/wrong_{kind}.py" for kind in ("losses", "datasets", "models")]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def failures() -> dict[str, str]:
     """Of one run of the wrong plugins' tests, on torch alone: what each failed test said, by ``class::test``."""
     others = ",".join(plugin.name for plugin in HOST.plugins if "backend" in plugin.components and plugin.name != "engine_torch")
     environment = {**os.environ, "ENGINE_DISABLE_PLUGINS": others, "COLUMNS": "600", "PYTEST_ADDOPTS": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-rfEx", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull, str(WRONG)]
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEx", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull, *map(str, WRONG)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     found = re.findall(r"^(FAILED|ERROR|XFAIL) .*?::(\w+::\S+) - (.*)$", done.stdout, re.M)
     assert found, done.stdout + done.stderr
