@@ -10,12 +10,14 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from engine import Clip, Ops, hookspecs, recipe
+import engine
+from engine import Clip, Needs, Ops, hookspecs, ops, recipe
 from engine.augmentation import Augmentation
 from engine.cli.plugins import type_of
 from engine.plugins import PluginHost
@@ -44,7 +46,7 @@ MODELS: tuple[type[BaseModel], ...] = (
 def pages() -> dict[Path, str]:
     """Every page that is made from code, wholly or in parts, as it should be."""
     written = sorted((ROOT / "docs").glob("*.md"))
-    reference = {"hooks": hooks(), "ops": operators(), "clip": clip(), "recipe": recipe_settings()}
+    reference = {"hooks": hooks(), "ops": operators(), "clip": clip(), "names": surface(), "recipe": recipe_settings()}
     return {page: quoted(page.read_text()) for page in written} | {
         ROOT / f"docs/reference/{name}.md": "\n".join(lines).rstrip() + "\n" for name, lines in reference.items()
     }
@@ -77,15 +79,34 @@ def hooks() -> Iterator[str]:
 
 
 def operators() -> Iterator[str]:
-    """Every operator of ``engine.Ops``."""
+    """Every operator of ``engine.Ops``, and the words that their types stand for."""
     yield from _head("Operators", inspect.cleandoc(Ops.__doc__ or ""))
+    (dtypes,) = (_line(below) for alias, below in pairwise(ast.parse(inspect.getsource(ops)).body) if "DType" in ast.unparse(alias))
+    yield from ["| type | one of |", "| --- | --- |", f"| `DType` | {dtypes.replace('``', '`')} |"]
+    for name in ("PadMode", "ResizeMode", "UpsampleMode"):
+        words = get_args(getattr(engine, name))
+        yield f"| `{name}` | {', '.join(f'`{word}`' for word in words)} |"
+    yield ""
     yield from _methods(Ops)
 
 
 def clip() -> Iterator[str]:
-    """What a loss sees."""
+    """What a loss asks for, and what it sees."""
     yield from _head("Clip", inspect.cleandoc(Clip.__doc__ or ""))
     yield from _methods(Clip)
+    yield from _class(Needs)
+
+
+def surface() -> Iterator[str]:
+    """Every other name of ``engine``, by what a plugin is written for."""
+    text = "The classes and functions that a plugin may import from `engine`, beside operators and `Clip`, which have pages of their own."
+    yield from _head("Names of engine", text)
+    found = {name: getattr(engine, name) for name in sorted(engine.__all__, key=str.lower) if name not in ("Clip", "Needs", "Ops")}
+    for name, item in found.items():
+        if inspect.isclass(item) and item.__module__.startswith("engine."):
+            yield from _class(item)
+        elif inspect.isfunction(item) and item.__module__.startswith("engine."):
+            yield from _entry(name, item)
 
 
 def recipe_settings() -> Iterator[str]:
@@ -124,6 +145,28 @@ def _methods(protocol: type) -> Iterator[str]:
     for name, item in vars(protocol).items():
         if not name.startswith("_") and (inspect.isfunction(item) or isinstance(item, property)):
             yield from _entry(name, item)
+
+
+def _class(item: type) -> list[str]:
+    """What it is, how one is made, and its attributes that have a text below them. Settings of components `engine plugins show` prints."""
+    made = not issubclass(item, BaseModel) and not inspect.isabstract(item) and not getattr(item, "_is_protocol", False)
+    shown = ["```python", f"{item.__name__}({', '.join(_parameters(item))})", "```", ""] if made else []
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(item))).body
+    assert isinstance(node, ast.ClassDef)
+    pairs = [(ast.unparse(field), below) for field, below in pairwise(node.body) if isinstance(field, ast.AnnAssign)]
+    texts = [f"- `{field}`: {_line(below)}" for field, below in pairs if _line(below)]
+    return [f"## {item.__name__}", "", *shown, inspect.cleandoc(item.__doc__ or ""), "", *([*texts, ""] if texts else [])]
+
+
+def _parameters(item: type) -> Iterator[str]:
+    for key, parameter in inspect.signature(item).parameters.items():
+        stated = f"{key}: {parameter.annotation}" if parameter.annotation is not inspect.Parameter.empty else key
+        yield stated if parameter.default is inspect.Parameter.empty else f"{stated} = {parameter.default!r}"
+
+
+def _line(node: ast.stmt) -> str:
+    text = node.value.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) else ""
+    return " ".join(text.split()) if isinstance(text, str) else ""
 
 
 def _entry(name: str, item: Any) -> list[str]:

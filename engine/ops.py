@@ -59,7 +59,7 @@ class Ops(Protocol):
         """x^2."""
 
     def sqrt(self, x: Tensor) -> Tensor:
-        """The square root."""
+        """The square root; at 0 its slope is infinite, so a loss adds a small number inside."""
 
     def tanh(self, x: Tensor) -> Tensor:
         """The hyperbolic tangent."""

@@ -57,6 +57,11 @@ class Plugin:
         return self.distribution if Path(self.distribution).stem.replace("-", "_") == self.name else f"{self.distribution} ({self.name})"
 
     @property
+    def failure(self) -> str:
+        """A clause that says in a line why it failed to load."""
+        return f"the plugin {self.owner} failed to load: {self.error.splitlines()[0]}"
+
+    @property
     def third_party(self) -> bool:
         """Whether it comes from a package that is not the engine's own."""
         return self.file is None and not self.first_party
@@ -148,9 +153,8 @@ class PluginHost:
         raise EngineError(unknown(kind, name, known), remedy=self._absent() or missing)
 
     def _absent(self) -> str:
-        by_status = {status: [p.owner for p in self.plugins if p.status == status] for status in ("failed", "disabled", "not allowed")}
-        failed, disabled, kept_out = by_status.values()
-        said = [f"{len(failed)} installed plugin(s) failed to load ({', '.join(failed)}): see `engine plugins`."] if failed else []
+        disabled, kept_out = ([p.owner for p in self.plugins if p.status == status] for status in ("disabled", "not allowed"))
+        said = [f"{plugin.failure}; see `engine plugins`." for plugin in self.plugins if plugin.status == "failed"]
         said += [f"{DISABLE} turns off {', '.join(disabled)}."] if disabled else []
         said += [f"{'--no-plugins' if self.first_party_only else ALLOW} leaves out {', '.join(kept_out)}."] if kept_out else []
         return " ".join(said)

@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 ROLES = {"model": "model", "encoder": "model", "loss": "loss", "dataset": "dataset", "one_of_several": "dataset", "backend": "backend"}
 """The blocks of a recipe, and the kind of component that each names."""
 INHERITED = ("model", "encoder", "dataset", "backend")
-"""The blocks that merge with those of the recipe that is extended; a list is replaced."""
+"""The blocks that merge with those of the recipe that is extended; a list is replaced, but for losses by label."""
 
 
 def recipe_schema(host: PluginHost) -> Schema:
@@ -55,12 +55,17 @@ def recipe_schema(host: PluginHost) -> Schema:
             complete["allOf"] = [_where_named(name, {"required": keys}) for name, keys in sorted(needed.items())]
         if role in INHERITED:
             whole[role] = {"if": {"type": "object"}, "then": complete}
+        elif role == "loss":
+            definitions["loss_of_a_list"] = {"allOf": [{"$ref": "#/$defs/loss"}, complete]}
         else:
             definitions[role]["allOf"].append(complete)
     properties: Schema = shape["properties"]
     properties |= {role: _described(properties[role], {"$ref": f"#/$defs/{role}"}) for role in ("model", "backend")}
     properties["encoder"]["anyOf"][0] = {"$ref": "#/$defs/encoder"}
-    properties["losses"]["items"] = {"$ref": "#/$defs/loss"}
+    listed: Schema = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/loss_of_a_list"}}
+    changed: Schema = {"type": "object", "additionalProperties": {"if": {"type": "null"}, "else": {"$ref": "#/$defs/loss"}}}
+    properties["losses"] = _described(properties["losses"], {"if": {"type": "object"}, "then": changed, "else": listed})
+    whole["losses"] = {"type": "array"}
     several: Schema = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/one_of_several"}}
     either = {"if": {"type": "array"}, "then": several, "else": {"$ref": "#/$defs/dataset"}}
     properties["dataset"] = _described(properties["dataset"], either)

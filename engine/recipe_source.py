@@ -35,9 +35,8 @@ def shipped_recipes() -> dict[str, Path]:
 def read_recipe(path: Path, children: Sequence[Path] = ()) -> Document:
     """A recipe merged over the ones it extends, each a path beside it or the name of a shipped one; a path wins.
 
-    Mappings merge, everything else is replaced.
-
-    A block that names another component than its parent's starts afresh, without the parent's settings.
+    Mappings merge, everything else is replaced. A block that names another component than its parent's starts afresh, without the parent's
+    settings. ``losses`` may be a mapping by label: what the parent has is changed, or left out by null, and what it has not is added.
     """
     document = read_yaml(_text(path), str(path), path.parent.absolute())
     root = document.root
@@ -135,7 +134,29 @@ def _merge(parent: Traced, child: Traced, *, top: bool = False) -> Traced:
     if not top and "name" in above and "name" in below and above["name"].value != below["name"].value:
         return child
     merged = {**above, **{key: _merge(above[key], item) if key in above else item for key, item in below.items()}}
+    if top and "losses" in above and "losses" in below:
+        merged["losses"] = _merge_losses(above["losses"], below["losses"])
     return Traced(merged, child.source, child.line, child.base)
+
+
+def _merge_losses(parent: Traced, child: Traced) -> Traced:
+    if not isinstance(parent.value, list) or not isinstance(child.value, dict):
+        return child
+    merged: dict[str, Traced] = dict(zip(numbered([_stated_label(block) for block in parent.value]), parent.value, strict=True))
+    for label, block in child.value.items():
+        if block.value is None:
+            if label not in merged:
+                hint = did_you_mean(label, merged) or ";"
+                raise RecipeError(f"{block.where}: losses.{label}: there is no such loss to leave out{hint} known: {', '.join(merged)}")
+            del merged[label]
+        elif not isinstance(block.value, dict):
+            raise RecipeError(f"{block.where}: losses.{label}: this is a mapping of settings, or null to leave the loss out")
+        elif label in merged:
+            merged[label] = _merge(merged[label], block)
+        else:
+            called = {"label" if "name" in block.value else "name": Traced(label, block.source, block.line, block.base)}
+            merged[label] = Traced({**called, **block.value}, block.source, block.line, block.base)
+    return Traced(list(merged.values()), child.source, child.line, child.base)
 
 
 def _text(path: Path) -> str:

@@ -129,7 +129,9 @@ class Run:
         remedies = ["The last checkpoint is untouched."] if (self.folder / CHECKPOINT).is_file() else []
         if self.step == 1:  # of weights that no step has changed yet
             remedies += [check_of(self.plan.losses[label]) for label in losses]
-        else:
+        else:  # since the weights became so, of too large a step or of one gradient that was no number
+            owned = [(loss, self.host.owner("loss", loss.name)) for loss in self.plan.losses.values()]
+            remedies += [f"A gradient may have been no number: {check_of(loss)}" for loss, owner in owned if not owner.first_party]
             remedies.append("Lower optimiser.learning_rate.")
         if (precision := self.backend.describe()["precision"]) != "float32":
             remedies.append(f"Or use precision float32 in place of {precision}.")

@@ -76,3 +76,16 @@ def test_a_loss_that_is_no_number_ends_the_run(site: Site, tmp_path: Path) -> No
     assert "the loss lost is not a finite number at step 1\n  `engine plugins check loss lost` says what is wrong" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "style.safetensors").exists()
+
+
+def test_after_a_gradient_that_is_no_number_the_strangers_loss_is_suspected(site: Site, tmp_path: Path) -> None:
+    """Its value is fine; the weights are what it ruined, and with them every loss."""
+    steep = NAN.replace('ops.mean(clip.output(0)) * float("nan")', "ops.sqrt(0 * ops.mean(clip.output(0)))")
+    site.install("lost-loss", steep)
+    write_tiny(tmp_path)
+    losses = "losses=[{name: total_variation}, {name: lost}]"
+    done = train(site, tmp_path, "tiny.yaml", "--run-dir", "run", "-q", "--set", losses, "--backend", "torch")
+    assert done.returncode == 1
+    assert "run: every loss is no longer a finite number at step " in done.stderr
+    assert "A gradient may have been no number: `engine plugins check loss lost` says what is wrong with it" in done.stderr
+    assert "total_variation`" not in done.stderr

@@ -105,7 +105,7 @@ def test_a_failed_plugin_is_kept_with_its_error_and_harms_nobody(site: Site, cod
     assert said in found.error
     assert not found.components
     assert "other" in host.names("loss")
-    with pytest.raises(EngineError, match=r"1 installed plugin\(s\) failed to load \(bad-one\): see `engine plugins`"):
+    with pytest.raises(EngineError, match=r"the plugin bad-one failed to load: .*; see `engine plugins`"):
         host.get("loss", "m")
 
 
@@ -319,4 +319,4 @@ def test_engine_plugins_lists_what_is_installed(site: Site) -> None:
         "type": "integer",
     }
     assert "the plugin bad-one failed to load" not in listed.stderr
-    assert "warning: the plugin bad-one failed to load; see `engine plugins`" in engine("recipes").stderr
+    assert "warning: the plugin bad-one failed to load: " in engine("recipes").stderr

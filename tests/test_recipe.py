@@ -107,6 +107,35 @@ def test_extends_merges_mappings_and_replaces_lists(recipe_folder: Path, recipe_
     assert "extends" not in checked.data
 
 
+@pytest.mark.parametrize(
+    ("losses", "wanted"),
+    [
+        ("{content: {weight: 5}}", [("content", "content", 5.0), ("smooth", "smooth", 1.0)]),
+        ("{content: null}", [("smooth", "smooth", 1.0)]),
+        (
+            "{content: {name: smooth, weight: 3}, extra: {name: content, layer: conv}, content#2: {weight: 4, name: content}}",
+            [("smooth", "smooth", 3.0), ("smooth#2", "smooth", 1.0), ("extra", "content", 1.0), ("content#2", "content", 4.0)],
+        ),
+    ],
+)
+def test_losses_by_label_change_add_to_and_leave_out_the_parents(
+    recipe_folder: Path, recipe_host: PluginHost, losses: str, wanted: list[tuple[str, str, float]]
+) -> None:
+    (recipe_folder / "r/child.yaml").write_text(f"extends: x.yaml\nlosses: {losses}\n")
+    (recipe_folder / "r/grandchild.yaml").write_text("extends: child.yaml\nsteps: 3\n")
+    for name in ("child", "grandchild"):
+        checked = load_recipe(f"r/{name}.yaml", (), recipe_host)
+        assert [(label, loss.name, loss.weight) for label, loss in checked.losses.items()] == wanted
+
+
+def test_a_loss_that_is_added_is_called_by_its_name(recipe_folder: Path, recipe_host: PluginHost) -> None:
+    (recipe_folder / "r/x.yaml").write_text(GOOD.replace("  - name: content\n    weight: 1e4\n", ""))
+    (recipe_folder / "r/child.yaml").write_text("extends: x.yaml\nlosses: {content: {weight: 7, layer: conv}}\n")
+    checked = load_recipe("r/child.yaml", (), recipe_host)
+    assert list(checked.losses) == ["smooth", "content"]
+    assert (checked.losses["content"].name, checked.losses["content"].weight) == ("content", 7)
+
+
 def test_a_block_that_names_another_component_starts_afresh(recipe_folder: Path, recipe_host: PluginHost) -> None:
     (recipe_folder / "r/child.yaml").write_text("extends: x.yaml\nmodel: {name: eye}\n")
     assert load_recipe("r/child.yaml", (), recipe_host).model == recipe_host.make_model("eye")

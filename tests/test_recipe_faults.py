@@ -264,6 +264,18 @@ def test_a_fault_names_the_file_that_states_it(recipe_folder: Path, recipe_host:
             "r/child.yaml:1: extends: there is no recipe r/reconet_cany; did you mean 'reconet_candy'?",
         ),
         ("extends: [x.yaml]\n", "r/child.yaml:1: extends: this is the path of one recipe, or the name of a shipped one"),
+        (
+            "extends: x.yaml\nlosses:\n  contant: null\n",
+            "r/child.yaml:3: losses.contant: there is no such loss to leave out; did you mean 'content'? known: content, smooth",
+        ),
+        (
+            "extends: x.yaml\nlosses:\n  content: 3\n",
+            "r/child.yaml:3: losses.content: this is a mapping of settings, or null to leave the loss out",
+        ),
+        (
+            "extends: x.yaml\nlosses:\n  contant: {weight: 3}\n",
+            "r/child.yaml:3: losses.2.name: no loss is called 'contant'; did you mean 'content'? known: content, smooth",
+        ),
     ],
 )  # fmt: skip
 def test_faults_of_extends(recipe_folder: Path, recipe_host: PluginHost, text: str, fault: str) -> None:

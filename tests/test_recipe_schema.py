@@ -101,6 +101,14 @@ def test_a_recipe_that_extends_another_leaves_out_what_it_inherits(schema: dict[
     assert fault == "$.losses[0]: 'name' is a required property"
 
 
+def test_losses_by_label_fit_where_a_recipe_extends_another(schema: dict[str, Any]) -> None:
+    changes = "losses: {style: {weight: 2}, extra: {name: content, layer: relu2_2}, content: null}"
+    assert faults(schema, f"extends: a.yaml\n{changes}") == []
+    assert faults(schema, WHOLE.replace("losses: [{name: total_variation}]", changes))[0].startswith("$.losses: ")
+    (fault,) = faults(schema, "extends: a.yaml\nlosses: {extra: {name: content, lair: relu2_2}}")
+    assert "('lair' was unexpected)" in fault
+
+
 def test_every_setting_is_described_for_the_editor(schema: dict[str, Any]) -> None:
     silent = [
         f"{name}.{key}"

@@ -56,7 +56,7 @@ def make_app(*, warn: bool = False, first_party_only: bool = False) -> typer.Typ
     app.callback()(_engine)
     for group in GROUPS:
         group.register(app)
-    failures = [f"the plugin {plugin.owner} failed to load; see `engine plugins`" for plugin in host.plugins if plugin.status == "failed"]
+    failures = [plugin.failure for plugin in host.plugins if plugin.status == "failed"]
     failures += [f"the plugin {plugin.owner}: {plugin.error}" for plugin in host.plugins if plugin.status == "loaded" and plugin.error]
     failures += host.register_commands(app)
     for failure in [*host.misspelt, *(failures if warn else ())]:

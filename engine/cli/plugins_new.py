@@ -22,15 +22,15 @@ SMALL = {
 }
 """Settings that a kind's contract runs quickly with."""
 USES = {
-    "loss": """In a recipe, for example one that says `extends: reconet_candy`; while training, the log shows each loss times its weight,
-and one that is less than a hundredth of the largest changes little:
+    "loss": """In a recipe, beside the losses of another one:
 
-    losses:
-      - {name: content, weight: 1.5e4}
-      - {name: style, weight: 1.5e4}
-      - {name: $name, weight: 1e6}""",
-    "dataset": "In a recipe, for example one that says `extends: reconet_candy`:\n\n    dataset: {name: $name, width: 160, height: 160}",
-    "model": "In a recipe, for example one that says `extends: reconet_candy`:\n\n    model: {name: $name}",
+    extends: reconet_candy
+    losses: {$name: {weight: 1e6}}
+
+While training, the log shows each loss times its weight. Begin where this one is about a tenth of the largest, and look
+at the previews.""",
+    "dataset": "In a recipe:\n\n    extends: reconet_candy\n    dataset: {name: $name, width: 160, height: 160}",
+    "model": "In a recipe:\n\n    extends: reconet_candy\n    model: {name: $name}",
     "backend": "On the command line:\n\n    engine infer photo.png --backend $name",
 }
 """How a component of each kind is used, for the README."""
