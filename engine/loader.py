@@ -44,7 +44,7 @@ class BadSamples:
         elif not share or (self.asked >= JUDGED_FROM and self.replaced > share * self.asked):
             said = f"{self.replaced} of {self.asked} samples could not be read"
         elif len(self.indices) > max(JUDGED_FROM, share * length):  # many in a row, tried in place of one
-            said = f"{len(self.indices)} of all {length} samples cannot be read"
+            said = f"{len(self.indices)} samples were tried and cannot be read, of {length} that there are"
         else:
             return
         path, problem = next(iter(self.files.items()))
