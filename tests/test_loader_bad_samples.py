@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import BadSample, Dataset, EngineError, Sample
-from engine.loader import BadSamples, Loader, hold_out
+from engine.loader import Loader, hold_out
 
 
 class Files(Dataset):
@@ -69,7 +69,7 @@ def test_too_many_stop_training_from_the_twentieth_on() -> None:
 
 
 def test_a_dataset_of_which_nothing_can_be_read_is_not_searched_for_ever() -> None:
-    for length, said in ((5, "none of the 5 samples"), (400, "21 of all 400 samples")):
+    for length, said in ((5, "none of the 5 samples"), (400, "21 samples were tried and cannot be read, of 400")):
         dataset = Files(length=length, bad=tuple(range(length)), one_file=True)
         with pytest.raises(EngineError, match=said):
             take(Loader(dataset, range(length), 1, 1), 1)
@@ -90,11 +90,3 @@ def test_a_bad_sample_is_an_error_of_the_user_elsewhere(tmp_path: Path) -> None:
     error = BadSample("this is not there", where=str(tmp_path / "a.pfm"))
     assert isinstance(error, EngineError)
     assert error.exit_code == 2
-
-
-def test_many_bad_in_a_row_end_the_run_before_one_is_found_that_is_good() -> None:
-    dataset, bad = Files(length=1000), BadSamples()
-    for index in range(50):
-        bad.note(index, BadSample("cut off", where=f"{index}.png"), dataset, 1000)
-    with pytest.raises(EngineError, match="51 samples were tried and cannot be read, of 1000 that there are; allowed: a share of 0.05"):
-        bad.note(50, BadSample("cut off", where="50.png"), dataset, 1000)
