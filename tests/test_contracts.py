@@ -247,17 +247,6 @@ class TestSinglePictures(DatasetContract):
     settings = {"width": 40, "height": 32, "frames": 1}
 
 
-class TestMore(TestSinglePictures):
-    def test_mine(self) -> None:
-        assert self.build().frames == 1
-
-
-class TestEvenMore(TestMore):
-    def test_mine(self) -> None:
-        """One's own tests may be replaced."""
-        assert self.build().width == 40
-
-
 class Detached(Loss):
     """The frame before is a target that is not itself pulled along."""
 
@@ -292,6 +281,11 @@ def test_a_replaced_test_is_refused() -> None:
     easy = type("Easy", (), {"test_value": None})
     with pytest.raises(TypeError, match="Easy replaces test_value of LossContract"):
         type("TestMine", (easy, LossContract), {"component": HOST.get("loss", "content")})
+
+
+def test_ones_own_tests_may_be_replaced() -> None:
+    mine = type("TestMine", (LossContract,), {"component": HOST.get("loss", "content"), "test_mine": lambda self: None})
+    type("TestOther", (mine,), {"test_mine": lambda self: None})
 
 
 def test_an_expected_failure_of_no_test_is_refused() -> None:

@@ -26,7 +26,7 @@ dataset: {name: moving_layers, width: 32, height: 24, layers: 2, motion: 2}
 steps: 3
 backend: {name: jax, device: cpu, precision: float32}
 """
-QUICKLY = "--xla_llvm_disable_expensive_passes=true"
+QUICKLY = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
 """The contract compiles a thousand small functions and runs each once."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from itertools import permutations
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +18,27 @@ from engine import train
 from engine.checkpoint import load_checkpoint
 
 ENGINE = Path(sys.executable).with_name("engine")
-SWITCHES = pytest.mark.parametrize(("first", "second"), list(permutations(TRAINING, 2)))
 STOPS = """
 from engine import hookimpl
 
 @hookimpl
 def engine_after_step(run, step):
-    if step == 4:
+    if step == {step}:
         raise ValueError("enough")
 """
 
 
-@SWITCHES
-def test_a_run_goes_on_on_another_backend(tmp_path: Path, first: str, second: str) -> None:
+@pytest.mark.parametrize(("first", "second"), list(combinations(TRAINING, 2)))
+def test_a_run_goes_on_on_another_backend_and_back_again(tmp_path: Path, first: str, second: str) -> None:
     recipe, folder = write_tiny(tmp_path, preview="{every: 1000}"), tmp_path / "run"
-    (tmp_path / "stops.py").write_text(STOPS)
-    command = [ENGINE, "train", recipe, "--run-dir", folder, "--backend", first, "--plugin", tmp_path / "stops.py", "-q"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "enough" in done.stderr
-    before = load_checkpoint(folder / "checkpoint.safetensors")
-    assert before.step == 4
+    for step, backend, more in ((4, second, ()), (8, first, ("--resume",))):
+        (tmp_path / "stops.py").write_text(STOPS.format(step=step))
+        command = [ENGINE, "train", recipe, "--run-dir", folder, "--backend", backend, "--plugin", tmp_path / "stops.py", "-q", *more]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "enough" in done.stderr
+        before = load_checkpoint(folder / "checkpoint.safetensors")
+        assert before.step == step
 
     done = subprocess.run(
         [ENGINE, "train", recipe, "--run-dir", folder, "--backend", second, "--resume", "-q"], capture_output=True, text=True

@@ -98,7 +98,7 @@ def test_what_no_output_needs_is_left_out(name: str) -> None:
 
 def everyday(encoder_weights: dict[str, Array]) -> tuple[TrainingPlan, Iterator[Batch]]:
     """The everyday recipe on small clips, from the shipped style's weights."""
-    recipe = load_recipe("reconet_candy", ["dataset.width=64", "dataset.height=64"], HOST)
+    recipe = load_recipe("reconet_candy", ["dataset.width=48", "dataset.height=48"], HOST)
     assert recipe.encoder is not None
     needs, (network, weights) = union(recipe.losses), shipped_style()
     encoder = recipe.encoder.network().prune(dict.fromkeys((*needs.encoder, *needs.frame_encoder)))

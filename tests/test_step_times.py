@@ -30,8 +30,15 @@ ENGINE = Path(sys.executable).with_name("engine")
 ENVIRONMENT = dict(os.environ)
 """As Python knows it: MindSpore writes OMP_NUM_THREADS=1 into that of the C library, which children inherit."""
 
-STEPS = 2 * BLOCK * step_times.SHARE
-"""Of the shortest run that bears a round."""
+FEWEST = 2 * BLOCK * step_times.SHARE
+"""Steps of the shortest run that bears a round."""
+SHARE = 4
+STEPS = 2 * BLOCK * SHARE
+"""The same where one step is timed for only four of the run, so that the runs here are short."""
+SOONER = f"""
+from engine import step_times
+step_times.SHARE = {SHARE}
+"""
 STOPS = """
 import os, signal
 import numpy as np
@@ -109,7 +116,7 @@ def content(path: Path) -> dict[str, object]:
 
 def test_a_run_calls_engine_before_timing_says_what_its_loader_cost_and_is_no_other_run(tmp_path: Path) -> None:
     recipe = write_tiny(tmp_path, preview="{every: 1000}", checkpoint="{every: 1000}", steps=str(STEPS))
-    (tmp_path / "stops.py").write_text(STOPS.replace("SIGNALS", "0"))
+    (tmp_path / "stops.py").write_text(SOONER + STOPS.replace("SIGNALS", "0"))
     words = [ENGINE, "train", recipe, "--run-dir", tmp_path / "timed", "--plugin", tmp_path / "stops.py"]
     done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
@@ -147,7 +154,8 @@ def default_sigint() -> Iterator[None]:
 
 @pytest.mark.usefixtures("default_sigint")
 @pytest.mark.parametrize("signals", [1, 2])
-def test_ctrl_c_then_ends_the_timing_and_not_the_run(tmp_path: Path, signals: int) -> None:
+def test_ctrl_c_then_ends_the_timing_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int) -> None:
+    monkeypatch.setattr(step_times, "SHARE", SHARE)
     recipe = write_tiny(tmp_path, preview="{every: 1000}", steps=str(STEPS))
     (tmp_path / "stops.py").write_text(STOPS.replace("SIGNALS", str(signals)))
     style = train(recipe, run_dir=tmp_path / "run", plugins=[tmp_path / "stops.py"])
@@ -164,7 +172,7 @@ def test_ctrl_c_then_ends_the_timing_and_not_the_run(tmp_path: Path, signals: in
 
 def test_data_that_fail_after_the_end_fail_no_run(tmp_path: Path) -> None:
     recipe = write_tiny(tmp_path, preview="{every: 1000}", dataset="{name: dry}", steps=str(STEPS))
-    (tmp_path / "dry.py").write_text(RUNS_DRY.replace("LAST", str(STEPS + 2)))
+    (tmp_path / "dry.py").write_text(SOONER + RUNS_DRY.replace("LAST", str(STEPS + 2)))
     words = [ENGINE, "train", recipe, "--run-dir", tmp_path / "run", "--plugin", tmp_path / "dry.py"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -174,7 +182,7 @@ def test_data_that_fail_after_the_end_fail_no_run(tmp_path: Path) -> None:
     assert facts(tmp_path / "run")["bad_files"] == {}
 
 
-@pytest.mark.parametrize(("steps", "rounds"), [(0, 0), (STEPS - 1, 0), (STEPS, 1), (500, 3), (10**6, 12)])
+@pytest.mark.parametrize(("steps", "rounds"), [(0, 0), (FEWEST - 1, 0), (FEWEST, 1), (500, 3), (10**6, 12)])
 def test_a_twentieth_of_the_steps_and_no_more_than_a_hundred(steps: int, rounds: int) -> None:
     assert rounds_for(steps) == rounds
 
