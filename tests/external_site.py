@@ -52,10 +52,10 @@ class ExternalSite:
             shutil.copytree(PLUGINS / plugin, self.sources / plugin, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         self.pip("install", "--no-deps", "--no-build-isolation", "--no-compile", *(self.sources / plugin for plugin in plugins))
 
-    def tests(self, plugin: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def tests(self, plugin: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """The plugin's own tests, in one process, with the status of each."""
-        options = ("-q", "-rA", "-p", "no:cacheprovider", "--rootdir", self.sources, "-c", os.devnull)
-        return self.run("-m", "pytest", *options, self.sources / plugin / "tests", **variables)
+        always = ("-q", "-rA", "-p", "no:cacheprovider", "--rootdir", self.sources, "-c", os.devnull)
+        return self.run("-m", "pytest", *always, *options, self.sources / plugin / "tests", **variables)
 
 
 def make_external_site(folder: Path) -> ExternalSite:

@@ -22,10 +22,12 @@ def main() -> None:
     parser.add_argument("--size", default="160x160")
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--short", action="store_true", help="a shorter network and fewer losses, to see that it works")
     given = parser.parse_args()
+    width, height = (int(side) for side in given.size.split("x"))
     host = load_plugins()
     names = [name for name in host.names("backend") if host.backend_class(name).trains and is_installed(host.backend_class(name))]
-    recipe, plan, frames = everyday(given.size, given.width)
+    recipe, plan, frames = everyday((width, height), given.width, short=given.short)
     clips = stack([read_sample(recipe.dataset, 0, frames)], "the first")
     trainers = {name: host.make_backend(name, device="cpu", precision="float32").trainer(plan) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}

@@ -44,11 +44,14 @@ def sides(benchmark: BenchmarkFixture, size: str) -> tuple[int, int]:
     return (64, 48) if benchmark.disabled else (width, height)
 
 
-def everyday(benchmark: BenchmarkFixture, size: str, channels: int) -> tuple[CheckedRecipe, TrainingPlan, int]:
-    """The everyday recipe, what a trainer needs of it, and frames a clip; the encoder's weights are random."""
-    width, height = sides(benchmark, size)
+def everyday(size: tuple[int, int], channels: int, *, short: bool = False) -> tuple[CheckedRecipe, TrainingPlan, int]:
+    """The everyday recipe, what a trainer needs of it, and frames a clip; the encoder's weights are random.
+
+    With ``short`` a shorter network and fewer losses, which compile sooner.
+    """
+    width, height = size
     changes = {"model.width": channels, "model.residual_blocks": 3, "dataset.width": width, "dataset.height": height}
-    if benchmark.disabled:  # a shorter network and fewer losses compile sooner
+    if short:
         changes |= {"model.residual_blocks": 1, "losses": "[{name: content, layer: relu1_2}, {name: output_temporal}]"}
     recipe = load_recipe("reconet_candy", [f"{key}={value}" for key, value in changes.items()], HOST)
     assert recipe.encoder
@@ -72,7 +75,7 @@ def everyday(benchmark: BenchmarkFixture, size: str, channels: int) -> tuple[Che
 @trained
 def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, size: str, channels: int, batch: int) -> None:
     """One update of the everyday recipe by all its losses; the encoder's weights are random, which takes the same time."""
-    recipe, plan, frames = everyday(benchmark, size, channels)
+    recipe, plan, frames = everyday(sides(benchmark, size), channels, short=benchmark.disabled)
     trainer = backend(name, precision).trainer(plan)
     clips = stack([read_sample(recipe.dataset, i, frames) for i in range(batch)], recipe.dataset.name)
     losses = ", ".join(recipe.losses)
@@ -85,7 +88,7 @@ def test_training_step(benchmark: BenchmarkFixture, name: str, precision: str, s
 @pytest.mark.parametrize("source", ["one batch", "live loader"])
 def test_training_step_with_its_clips(benchmark: BenchmarkFixture, source: str) -> None:
     """What the loader costs: it makes the next clips while a step is computed, on the same cores."""
-    recipe, plan, frames = everyday(benchmark, "160x160", 16)
+    recipe, plan, frames = everyday(sides(benchmark, "160x160"), 16, short=benchmark.disabled)
     trainer = backend("torch", "auto").trainer(plan)
     batches = Loader(recipe.dataset, range(1000), 1, frames).batches()
     if source == "one batch":
