@@ -59,7 +59,8 @@ class Plugin:
     @property
     def failure(self) -> str:
         """A clause that says in a line why it failed to load."""
-        return f"the plugin {self.owner} failed to load: {self.error.splitlines()[0]}"
+        reason, _, _ = self.error.partition("\n")
+        return f"the plugin {self.owner} failed to load: {reason}"
 
     @property
     def third_party(self) -> bool:

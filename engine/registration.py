@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 REGISTER = {kind: f"engine_register_{'losses' if kind == 'loss' else kind + 's'}" for kind in KINDS}
 """The hook of each kind of component."""
-
-
 RESERVED = {"dataset": ("share",)}
 """What a recipe says of a component beside its settings, by kind: no setting can be called that."""
 

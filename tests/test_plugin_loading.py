@@ -174,3 +174,10 @@ def test_what_a_plugin_says_cannot_steer_the_terminal(site: Site, capsys: pytest
         out, err = capsys.readouterr()
         assert "[2J" in out + err
         assert not set("\x1b\x07") & set(out + err)
+
+
+def test_a_plugin_that_fails_without_a_word_ends_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.install("silent", 'from engine import EngineError\nraise EngineError("")\n')
+    assert record("silent").status == "failed"
+    assert run("recipes") == 0
+    assert "warning: the plugin silent failed to load: " in capsys.readouterr().err
