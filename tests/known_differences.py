@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from engine_mindspore.known_differences import ON_CPU, without_bfloat16
+from engine_openvino.known_differences import CUTS_OFF, KNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +25,8 @@ class Reproduction:
 class KnownDifference(Reproduction):
     """Tests that must fail on one backend, with the text that its framework alone fails with; never because of our code."""
 
-    test: str
-    """File and function, its class between them where it has one."""
-    cases: tuple[str, ...]
-    """What pytest writes in brackets, for each."""
+    tests: tuple[str, ...]
+    """File, class and function with its case in brackets, of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,77 +39,51 @@ class Trap(Reproduction):
     """Another text that it may fail with instead."""
 
 
-MINDSPORE = "test_backend_contract.py::TestMindSpore"
+def _of_contract(known: Mapping[str, str], what: str, tests: str) -> tuple[str, ...]:
+    """The tests that a backend itself says to fail for this reason."""
+    return tuple(f"test_backend_contract.py::{tests}::{name}" for name, reason in known.items() if reason == what)
+
+
+def _mindspore(what: str, code: str, said: str) -> KnownDifference:
+    return KnownDifference(backend="mindspore", what=what, code=code, said=said, tests=_of_contract(ON_CPU, what, "TestMindSpore"))
 
 
 def _no_bfloat16(
     what: str,
     call: str,
-    *layers: str,
     said: str = "fail! Unsupported data type!",  # MindSpore may name the operator of an earlier failure, so no name is looked for
-    test: str = "test_layer_of_reduced_precision",
 ) -> KnownDifference:
-    return KnownDifference(
-        backend="mindspore",
-        what=f"MindSpore 2.10 has no {what} of bfloat16 on a CPU",
-        code=f"""
+    code = f"""
 import mindspore as ms
 from mindspore import ops
 x = ops.ones((1, 2, 4, 4), ms.bfloat16)
 {call}.astype(ms.float32).asnumpy()
-""",
-        said=said,
-        test=f"{MINDSPORE}::{test}",
-        cases=tuple(f"reference {layer}-bfloat16" for layer in layers) or ("bfloat16",),
-    )
+"""
+    return _mindspore(without_bfloat16(what), code, said)
 
 
 KNOWN_DIFFERENCES = (
-    KnownDifference(
-        backend="mindspore",
-        what="MindSpore 2.10 has no gradient of a slice with a step and a start, along one axis, on a CPU",
-        code="""
+    _mindspore(
+        "MindSpore 2.10 has no gradient of a slice with a step and a start, along one axis, on a CPU",
+        """
 import mindspore as ms
 from mindspore import ops
 gradient = ms.grad(lambda x: x[:, :, ::2, 1::2].sum())(ops.ones((2, 3, 4, 5)))
 assert gradient.asnumpy().sum() == 24
 """,
         said="For 'StridedSliceGrad, 6 input memory out of bounds.",
-        test=f"{MINDSPORE}::test_operator_gradient",
-        cases=("tensor step",),
     ),
-    _no_bfloat16(
-        "gathering",
-        "ops.gather_elements(x, 3, ops.zeros((1, 2, 4, 4), ms.int32))",
-        test="test_warp_of_reduced_precision",
-    ),
-    _no_bfloat16(
-        "unfolding",
-        "ops.unfold(x, 3)",
-        "conv2d out_channels=4 3x5x6",
-        "conv2d out_channels=4 stride=2 padding=1 2x7x5",
-        "conv2d out_channels=6 padding=1 groups=3 3x5x6",
-        said="For primitive[Im2Col], the input argument[x] must be a type of",
-    ),
-    _no_bfloat16(
-        "matrix product",
-        "ops.matmul(x[0, 0], x[0, 0])",
-        "conv2d out_channels=2 kernel=1 bias=False 3x5x6",
-        "conv2d out_channels=1 kernel=9 padding=4 1x4x6",
-    ),
-    _no_bfloat16("relu", "ops.relu(x)", "relu 3x5x6"),
-    _no_bfloat16("tanh", "ops.tanh(x)", "tanh 3x5x6"),
-    _no_bfloat16("max pool", "ops.MaxPool(2, 2, 'valid')(x)", "max_pool2d 3x5x6", "max_pool2d kernel=3 2x7x8"),
-    _no_bfloat16(
-        "nearest interpolation",
-        "ops.interpolate(x, size=(8, 8), mode='nearest')",
-        "upsample2d 3x5x6",
-        "upsampled_conv2d out_channels=4 3x5x6",
-    ),
-    _no_bfloat16("bilinear interpolation", "ops.interpolate(x, size=(8, 8), mode='bilinear')", "upsample2d mode=bilinear 3x5x6"),
+    _no_bfloat16("gathering", "ops.gather_elements(x, 3, ops.zeros((1, 2, 4, 4), ms.int32))"),
+    _no_bfloat16("unfolding", "ops.unfold(x, 3)", "For primitive[Im2Col], the input argument[x] must be a type of"),
+    _no_bfloat16("matrix product", "ops.matmul(x[0, 0], x[0, 0])"),
+    _no_bfloat16("relu", "ops.relu(x)"),
+    _no_bfloat16("tanh", "ops.tanh(x)"),
+    _no_bfloat16("max pool", "ops.MaxPool(2, 2, 'valid')(x)"),
+    _no_bfloat16("nearest interpolation", "ops.interpolate(x, size=(8, 8), mode='nearest')"),
+    _no_bfloat16("bilinear interpolation", "ops.interpolate(x, size=(8, 8), mode='bilinear')"),
     KnownDifference(
         backend="openvino",
-        what="OpenVINO 2026.4 cuts constants off that it converts to bfloat16 where it should round them",
+        what=CUTS_OFF,
         code="""
 import sys
 import numpy as np
@@ -121,8 +97,7 @@ found = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT":
 np.testing.assert_allclose(found, x, rtol=2**-8, atol=2**-8)
 """,
         said="Not equal to tolerance rtol=0.00390625, atol=0.00390625",
-        test="test_backend_contract.py::TestOpenVino::test_operator",
-        cases=("cast to bfloat16",),
+        tests=_of_contract(KNOWN, CUTS_OFF, "TestOpenVino"),
     ),
 )
 """Each must fail (xfail, strict), and so must its reproduction."""

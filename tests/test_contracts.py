@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from engine import (
 )
 from engine.plugins import load_plugins
 from engine.testing import DatasetContract, LayerContract, LossContract, ModelContract, moving_sample
+from engine.testing.guarded import Bare, GuardedOps
 
 HOST = load_plugins()
 WRONG = [Path(__file__).parent / f"plugins/wrong_{kind}.py" for kind in ("losses", "datasets", "models")]
@@ -61,6 +63,7 @@ def failures() -> dict[str, str]:
             "it calls ops.to_numpy: a backend that compiles a step reads the numbers of the first",
         ),
         ("Comparing::test_decides_nothing_by_numbers", "it looks at a tensor's numbers: a backend that compiles"),
+        ("Methodical::test_computes_by_operators_alone", "it uses .mean of a tensor: a tensor is the framework's own"),
         ("EvenSides::test_another_size_and_style[torch]", "reshape"),
         ("Keeping::test_another_size_and_style[torch]", "two style images cost the same"),
         ("NoScalar::test_value[torch]", "it returns a tensor of shape (2, 3, 16, 24); reduce it to one number, as ops.mean(x) does"),
@@ -74,11 +77,11 @@ def failures() -> dict[str, str]:
         ("Lettered::test_construction", "needs() says encoder='relu1_2'; let it be a tuple of names: encoder=('relu1_2',)"),
         (
             "Misnamed::test_expected_failures_are_of_cases_that_there_are",
-            "expected_failures names 'test_value[torhc]', and there is no such case; cases: torch",
+            "'test_value[torhc]' is expected to fail, and there is no such case; cases: torch",
         ),
         (
             "Caseless::test_expected_failures_are_of_cases_that_there_are",
-            "there is no such case; cases: test_reads_only_what_it_needs has none, so it is named without brackets",
+            "there is no such case; test_reads_only_what_it_needs has none, so it is named without brackets",
         ),
         ("Hashed::test_same_sample_in_another_python", "dataset[0] differs in another Python; sort what comes from a set"),
         ("Seeding::test_same_sample_in_threads", "differs when four threads read; what calls share"),
@@ -119,8 +122,39 @@ def test_an_expected_failure_is_no_failure(failures: dict[str, str]) -> None:
 
 def test_nothing_else_of_a_component_fails(failures: dict[str, str]) -> None:
     """One fault is one message, so that an author is not led astray."""
-    for name in ("Wasteful", "Summed", "Weighted", "Undescribed", "Shares", "Endless", "Narrow"):
+    for name in ("Methodical", "Wasteful", "Summed", "Weighted", "Undescribed", "Shares", "Endless", "Narrow"):
         assert sum(test.startswith(f"FAILED Test{name}::") for test in failures) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (lambda x: x.mean(), "it uses .mean of a tensor"),
+        (lambda x: x.shape, "it uses .shape of a tensor"),
+        (lambda x: np.sqrt(x), "it calls NumPy's sqrt on a tensor"),
+        (lambda x: np.add.reduce(x), "it calls NumPy's add on a tensor"),
+        (lambda x: np.concatenate([x, x]), "it calls NumPy's concatenate on a tensor"),
+        (lambda x: x * np.ones(3), "make the array one by ops.asarray(array)"),
+        (lambda x: np.ones((1, 1)) - x, "make the array one by ops.asarray(array)"),
+        (lambda x: x.__setitem__(0, 1.0), "it writes into a tensor"),
+    ],
+)
+def test_a_bare_tensor_refuses_what_only_some_frameworks_have(use: Callable[[Tensor], object], said: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        use(GuardedOps(Bare).asarray(np.ones((2, 3))))
+
+
+def test_a_bare_tensor_computes() -> None:
+    """Python's arithmetic, comparison and slices, both ways round, and every operator."""
+    ops, a = GuardedOps(Bare), np.linspace(0.1, 2.0, 6).reshape(2, 3)
+    x = ops.asarray(a, "float64")
+    found = -(1 - x / 2 + 3 * x**2)[..., ::2] @ ops.permute_dims(abs(x[None, 0, 1:]), (1, 0)) + x // 0.5 % 3
+    x += 1
+    assert type(found) is type(x) is Bare
+    np.testing.assert_allclose(ops.to_numpy(found), -(1 - a / 2 + 3 * a**2)[..., ::2] @ np.abs(a[None, 0, 1:]).T + a // 0.5 % 3)
+    np.testing.assert_allclose(ops.to_numpy(x), a + 1)
+    assert ops.to_numpy((x > 2) & ~(x >= 2.5) | (x == 3) ^ (x != 3)).all()
+    assert ops.shape(ops.mean(x, (0,))) == (3,)
 
 
 class Dull(Dataset):

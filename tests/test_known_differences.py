@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import COLLECTED
-from installed import BACKENDS, HOST
+from installed import BACKENDS, HOST, backend
 from known_differences import KNOWN_DIFFERENCES, TRAPS, KnownDifference, Reproduction, Trap
 
 # MindSpore computes on a thread of its own; unless that is waited for, one operation in forty reports what the one before it failed of.
@@ -92,19 +92,28 @@ def test_a_reproduction_is_the_framework_alone(entry: Reproduction) -> None:
     assert imported <= {HOST.backend_class(entry.backend).package, "numpy", *sys.stdlib_module_names}
 
 
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_difference_that_a_backend_knows_of_is_reproduced(name: str) -> None:
+    """What a backend excuses itself with is the framework's fault, shown in lines of it alone."""
+    known = backend(name).known_differences
+    entries = [entry for entry in KNOWN_DIFFERENCES if entry.backend == name]
+    assert {entry.what for entry in entries} == set(known.values())
+    assert sorted(test.rpartition("::")[2] for entry in entries for test in entry.tests) == sorted(known)
+
+
 def test_every_difference_names_a_test(request: pytest.FixtureRequest) -> None:
     """Where the file of a test was collected, the test is in it, once; a case that was renamed would no longer be expected to fail."""
     collected = Counter(request.config.stash[COLLECTED])
     files = {name.partition("::")[0] for name in collected}
-    named = [f"{known.test}[{case}]" for known in KNOWN_DIFFERENCES for case in known.cases if known.backend in BACKENDS]
+    named = [test for known in KNOWN_DIFFERENCES for test in known.tests if known.backend in BACKENDS]
     assert len(set(named)) == len(named)
     assert [name for name in named if name.partition("::")[0] in files and collected[name] != 1] == []
 
 
 ENTRY = """
 from known_differences_of_the_engine import KnownDifference
-THREE = {"test": "test_three.py::test_all", "cases": ("as", "else", "right")}
-KNOWN_DIFFERENCES = [KnownDifference(backend="torch", what="differs", code="", said="no kernel", **THREE)]
+THREE = ("test_three.py::test_all[as]", "test_three.py::test_all[else]", "test_three.py::test_all[right]")
+KNOWN_DIFFERENCES = [KnownDifference(backend="torch", what="differs", code="", said="no kernel", tests=THREE)]
 """
 THREE = """
 import pytest

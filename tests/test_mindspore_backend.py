@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from installed import HOST, backend
-from known_differences import KNOWN_DIFFERENCES
 
 from engine import Array, EngineError, Tensor
 from engine.testing import LAYER_CASES, OP_CASES, LayerCase, OpCase, OracleOps
@@ -24,15 +23,10 @@ if "CI" not in os.environ:
 import mindspore as ms
 from engine_mindspore import tracing
 from engine_mindspore.compiled import Compiled
+from engine_mindspore.known_differences import ON_CPU
 
 ENGINE = Path(sys.executable).with_name("engine")
-UNKNOWN_GRADIENTS = {
-    case
-    for known in KNOWN_DIFFERENCES
-    for case in known.cases
-    if known.backend == "mindspore" and known.test.endswith("test_operator_gradient")
-}
-DIFFERENTIABLE = [case for case in OP_CASES if case.differentiable and case.name not in UNKNOWN_GRADIENTS]
+DIFFERENTIABLE = [case for case in OP_CASES if case.differentiable and f"test_operator_gradient[{case.name}]" not in ON_CPU]
 FORMS = [
     pytest.param(case, native, id=f"{'native' if native else 'reference'} {case.name}")
     for case in LAYER_CASES
@@ -90,7 +84,27 @@ def test_every_operator_is_waited_for_while_it_is_recorded(monkeypatch: pytest.M
     recorded = len(waits)
     assert recorded >= 6
     compiled(ops.asarray(x))
-    assert len(waits) == recorded  # the graph alone has run
+    assert len(waits) == recorded + 1  # the graph alone has run
+
+
+def test_a_call_prints_no_tensor_and_the_function_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MindSpore would make text of all that goes in and comes out, and of the result, and copies it for that."""
+    read, printed = [], []
+    asnumpy = ms.Tensor.asnumpy
+    monkeypatch.setattr(ms.Tensor, "asnumpy", lambda x: (read.append(x.shape), asnumpy(x))[1])
+
+    def function(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        printed.append((str(x), repr(y)))
+        return (x * y).sum(), x + y
+
+    compiled, ops = Compiled(function), backend("mindspore").ops
+    x, y = ops.asarray(np.array([3.0])), ops.asarray(np.array([4.0]))
+    for _ in range(2):
+        compiled(x, y)
+        compiled.value_and_grad(1, x, y)
+    assert read == [(1,), (1,)]  # by the function itself, each time that it was traced
+    assert printed == [("[3.]", "Tensor(shape=[1], dtype=Float32, value= [ 4.00000000e+00])")] * 2
+    assert str(compiled(x, y)[1]) == "[7.]"
 
 
 class Smaller(LayerCase):
@@ -228,6 +242,30 @@ def test_doctor_says_nothing_on_stderr() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert json.loads(done.stdout)["backends"]["mindspore"]["device"] == "cpu"
+
+
+IMPORTS = """
+import os, sys
+from engine.plugins import load_plugins
+backend = load_plugins().make_backend("mindspore", device="cpu")
+
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "mindspore":
+            sys.exit(f"GLOG_v={os.environ.get('GLOG_v')}")
+
+sys.meta_path.insert(0, Watch())
+"""
+
+
+@pytest.mark.parametrize(
+    "first", ["ops", "native", "describe()", "gradient(abs)", "trainer(None)", "painter(None, {})", "known_differences"]
+)
+def test_whatever_is_used_first_mindspore_is_told_to_be_quiet(first: str) -> None:
+    """What it reads when it is imported; told later, it prints warnings of its compiler into a user's script."""
+    environment = {key: value for key, value in os.environ.items() if key != "GLOG_v"}
+    done = subprocess.run([sys.executable, "-c", f"{IMPORTS}backend.{first}"], capture_output=True, text=True, env=environment)
+    assert done.stderr == "GLOG_v=3\n"
 
 
 def test_a_wrong_device_ends_the_command_with_2_and_one_message(tmp_path: Path) -> None:

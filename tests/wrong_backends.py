@@ -83,6 +83,14 @@ class WrongStreams(TorchBackend):
         return ForgetfulTrainer(self.ops, plan, "float32", self.native)
 
 
+class ExcusedOperators(WrongOperators):
+    """Knows of the one, and of another one that nobody has."""
+
+    @property
+    def known_differences(self) -> Mapping[str, str]:
+        return {"test_operator[sqrt positive]": "too large by a thousandth", "test_operator[sqrt postive]": "a slip"}
+
+
 class TestOperators(BackendContract):
     component = WrongOperators
 
@@ -92,5 +100,5 @@ class TestStreams(BackendContract):
 
 
 class TestExpected(BackendContract):
-    component = WrongOperators
-    expected_failures = {"test_operator[sqrt positive]": "too large by a thousandth", "test_signature[tanh]": "it is right"}
+    component = ExcusedOperators
+    expected_failures = {"test_signature[tanh]": "it is right"}

@@ -27,16 +27,17 @@ class MindSporeBackend(Backend):
 
     @cached_property
     def ops(self) -> MindSporeOps:
-        target = self._target  # the device is set before anything is computed
+        target = self._target  # the device is set, and MindSpore told to be quiet, before anything else imports it
         from engine_mindspore.ops import MindSporeOps
 
         return MindSporeOps(target)
 
     @property
     def native(self) -> NativeLayers:
+        target = self._target
         from engine_mindspore.layers import CARD, CPU
 
-        return CPU if self._target == "CPU" else CARD
+        return CPU if target == "CPU" else CARD
 
     def describe(self) -> dict[str, str]:
         ms = _mindspore()
@@ -50,6 +51,12 @@ class MindSporeBackend(Backend):
             "precision": self._precision,
         }
 
+    @property
+    def known_differences(self) -> Mapping[str, str]:
+        from engine_mindspore.known_differences import ON_CPU
+
+        return ON_CPU if self._target == "CPU" else {}
+
     def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
         ms = _mindspore()
 
@@ -59,14 +66,16 @@ class MindSporeBackend(Backend):
         return float(value.asnumpy()), [self.ops.to_numpy(x) for x in gradients]
 
     def trainer(self, plan: TrainingPlan) -> Trainer:
+        ops = self.ops
         from engine_mindspore.trainer import MindSporeTrainer
 
-        return MindSporeTrainer(self.ops, plan, self._precision, self.native)
+        return MindSporeTrainer(ops, plan, self._precision, self.native)
 
     def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
+        ops = self.ops
         from engine_mindspore.painter import MindSporePainter
 
-        return MindSporePainter(self.ops, network, weights, self._precision, self.native, self._graphs)
+        return MindSporePainter(ops, network, weights, self._precision, self.native, self._graphs)
 
     @cached_property
     def _graphs(self) -> RecentGraphs:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import mindspore as ms
 from mindspore import Tensor
 
-from engine_mindspore.tracing import forget, quick_recording
+from engine_mindspore.tracing import forget, quick_recording, with_texts
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
 MOST_SIZES = 2
@@ -53,7 +53,7 @@ class Compiled:
             forget(name)
 
     def _trace(self) -> Function:
-        function, faults = self._function, self._faults
+        function, faults = with_texts(self._function), self._faults
 
         def traced(*tensors: Tensor) -> tuple[Tensor, ...]:
             try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from threading import local
+from typing import Any, TypeVar
 
+from mindspore import Tensor
 from mindspore.graph import jit_trace
 from mindspore.graph.api import GraphExecutor_, JitExecutor_, _pynative_executor
+
+Result = TypeVar("Result")
 
 
 class _Recorder(jit_trace.TraceJitContext):  # type: ignore[misc]  # mindspore ships no types
@@ -29,17 +33,47 @@ class _Recorder(jit_trace.TraceJitContext):  # type: ignore[misc]  # mindspore s
 
 @contextmanager
 def quick_recording() -> Iterator[None]:
-    """While functions are traced: no source line is looked up and no tensor printed for every single operator.
+    """While functions are traced, or run as graphs: no source line is looked up, and no tensor made a text of.
 
-    MindSpore 2.10 does both, through the whole call stack. That takes most of the time of tracing, and it fails where one of
-    the callers stands in no file: in an interactive session, or in ``python -c``.
+    MindSpore 2.10 does both for its debug messages, whether or not they are shown: for every single operator while it traces, through the
+    whole call stack, which fails where one of the callers stands in no file, in an interactive session or in ``python -c``; and for
+    all that goes into a graph and comes out at every call, half of the time that painting a small picture takes.
     """
     kept = jit_trace._trace_jit_context, jit_trace._get_caller_lines
     jit_trace._trace_jit_context, jit_trace._get_caller_lines = _RECORDER, lambda: ([__file__], [1])
+    _pynative_executor.sync()  # as printing would: whatever was begun before is done
+    try:
+        with _texts(False):
+            yield
+    finally:
+        jit_trace._trace_jit_context, jit_trace._get_caller_lines = kept
+
+
+def with_texts(function: Callable[..., Result]) -> Callable[..., Result]:
+    """The function as it is inside :func:`quick_recording`, where what it prints of a tensor is its numbers after all."""
+
+    def printing(*tensors: Tensor) -> Result:
+        with _texts(True):
+            return function(*tensors)
+
+    return printing
+
+
+@contextmanager
+def _texts(wanted: bool) -> Iterator[None]:
+    kept = getattr(_THREAD, "texts", True)
+    _THREAD.texts = wanted
     try:
         yield
     finally:
-        jit_trace._trace_jit_context, jit_trace._get_caller_lines = kept
+        _THREAD.texts = kept
+
+
+def _where_wanted(text: Callable[[Tensor], str]) -> Callable[[Tensor], str]:
+    def text_or_none(tensor: Tensor) -> str:
+        return text(tensor) if getattr(_THREAD, "texts", True) else ""
+
+    return text_or_none
 
 
 def forget(name: str) -> None:
@@ -54,3 +88,6 @@ def forget(name: str) -> None:
 
 
 _RECORDER = _Recorder()
+_THREAD = local()
+"""``texts``: whether this thread makes texts of tensors; it does where nothing is said."""
+Tensor.__str__, Tensor.__repr__ = _where_wanted(Tensor.__str__), _where_wanted(Tensor.__repr__)

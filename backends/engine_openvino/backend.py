@@ -45,6 +45,12 @@ class OpenVinoBackend(Backend):
 
         return {"backend": self.name, "framework": "openvino", "version": VERSION, "device": "cpu", "precision": self._precision}
 
+    @property
+    def known_differences(self) -> Mapping[str, str]:
+        from engine_openvino.known_differences import KNOWN
+
+        return KNOWN
+
     def painter(self, network: Network, weights: Mapping[str, Array], *, batch: int = 1) -> Painter:
         self._check_device()
         from engine_openvino.painter import OpenVinoPainter

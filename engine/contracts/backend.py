@@ -114,6 +114,15 @@ class Backend(Component):
         """Its own forms of layers; empty where the reference is good."""
         return {}
 
+    @property
+    def known_differences(self) -> Mapping[str, str]:
+        """Tests of :class:`engine.testing.BackendContract` that must fail on this device, each with the reason.
+
+        By name, ``test_x`` or ``test_x[case]``; ``engine plugins check`` lists them as expected. Only for what the framework itself
+        computes wrongly or not at all.
+        """
+        return {}
+
     def gradient(self, function: Callable[..., Tensor], *inputs: Array) -> tuple[float, list[Array]]:
         """The value of ``function(*tensors)``, a scalar, and its gradient by each input."""
         raise EngineError(f"the backend {self.name!r} only paints")

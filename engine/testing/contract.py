@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import subprocess
@@ -100,10 +99,14 @@ class Contract:
                 pytest.fail(f"no backend {'that trains ' if name != 'backend' else ''}is installed: pip install 'styleengine[torch]'")
 
     @pytest.fixture(autouse=True)
-    def _expect_failures(self, request: pytest.FixtureRequest) -> None:
-        for name in {request.node.name, request.node.originalname}:
-            if name in self.expected_failures:
-                request.applymarker(pytest.mark.xfail(strict=True, reason=self.expected_failures[name]))
+    def _expect_failures(self, request: pytest.FixtureRequest, _need_a_component: None) -> None:
+        excused = self.excused()
+        for name in {request.node.name, request.node.originalname} & excused.keys():
+            request.applymarker(pytest.mark.xfail(strict=True, reason=excused[name]))
+
+    def excused(self) -> Mapping[str, str]:
+        """Why a test must fail, by its name: here ``expected_failures``."""
+        return self.expected_failures
 
     def build(self) -> Any:
         """The component of these settings."""
@@ -120,19 +123,21 @@ class Contract:
 
     def test_expected_failures_are_of_cases_that_there_are(self, request: pytest.FixtureRequest) -> None:
         """An excuse that outlives its case, or never had one, excuses nothing."""
-        named = [name for name in self.expected_failures if "[" in name]
-        if not named:
+        if not (excused := self.excused()):
             return
-        there = {item.name for item in request.node.getparent(pytest.Class).collect()}
+        there = {item.name: item for item in request.node.getparent(pytest.Class).collect()}
         backends = plugin_host().names("backend")
-        for name in named:
-            test, _, case = name.removesuffix("]").partition("[")
-            cases = sorted(other.removesuffix("]").partition("[")[2] for other in there if other.startswith(f"{test}["))
-            of_backends = {"backend", "training_backend"} & set(inspect.signature(getattr(self, test)).parameters)
-            if name in there or (of_backends and not did_you_mean(case, backends)):
+        for name in excused:
+            test, bracket, case = name.removesuffix("]").partition("[")
+            if not hasattr(self, test):
+                pytest.fail(f"{name!r} is expected to fail, and there is no such test", pytrace=False)
+            own = {other.removesuffix("]").partition("[")[2]: item for other, item in there.items() if other.startswith(f"{test}[")}
+            of_backends = any({"backend", "training_backend"} & item.callspec.params.keys() for item in own.values())
+            cases = sorted(own)
+            if name in there or (cases and not bracket) or (of_backends and not did_you_mean(case, backends)):
                 continue  # a backend may be one that is not installed here
-            known = ", ".join(cases) if cases else f"{test} has none, so it is named without brackets"
-            pytest.fail(f"expected_failures names {name!r}, and there is no such case; cases: {known}", pytrace=False)
+            known = f"cases: {', '.join(cases)}" if cases else f"{test} has none, so it is named without brackets"
+            pytest.fail(f"{name!r} is expected to fail, and there is no such case; {known}", pytrace=False)
 
     def test_every_setting_is_described(self) -> None:
         """Every field has a description: it is all that ``engine plugins show`` and an editor can say about it."""

@@ -12,12 +12,12 @@ import pytest
 from engine.contracts.backend import Backend
 from engine.errors import EngineError
 from engine.layers import Layer, make_layer
-from engine.ops import Array, Shape, Tensor
+from engine.ops import Array, Ops, Shape, Tensor
 from engine.testing.cases import LayerCase, draw
 from engine.testing.contract import Contract
 from engine.testing.gradients import detached_slopes, directions
+from engine.testing.guarded import Bare, GuardedOps, Unseen
 from engine.testing.oracle import OracleOps
-from engine.testing.unseen import UnseenOps
 
 
 class LayerContract(Contract):
@@ -92,7 +92,14 @@ class LayerContract(Contract):
 
     def test_decides_nothing_by_numbers(self) -> None:
         """Its path through Python depends on shapes and settings alone: a backend compiles it once for all pictures."""
-        case, ops = self._case(), UnseenOps()
+        self._apply(GuardedOps(Unseen))
+
+    def test_computes_by_operators_alone(self) -> None:
+        """And by Python's arithmetic, comparison and slices: all else that a framework's tensors can do, another's cannot."""
+        self._apply(GuardedOps(Bare))
+
+    def _apply(self, ops: Ops) -> None:
+        case = self._case()
         case.layer.apply(ops, {key: ops.asarray(x) for key, x in case.weights.items()}, *(ops.asarray(x) for x in case.inputs))
 
     def test_pictures_of_a_batch_are_apart(self) -> None:

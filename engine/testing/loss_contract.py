@@ -13,9 +13,9 @@ from engine.contracts.loss import Loss, Needs
 from engine.ops import Ops, Tensor
 from engine.testing.contract import Contract
 from engine.testing.gradients import detached_slopes, directions
+from engine.testing.guarded import Bare, GuardedOps, Unseen
 from engine.testing.oracle import OracleOps
 from engine.testing.scenes import NeedsClip, variables
-from engine.testing.unseen import UnseenOps
 
 ODD = (17, 23)
 """Height and width of pictures that halve into no whole numbers."""
@@ -93,7 +93,11 @@ class LossContract(Contract):
 
     def test_decides_nothing_by_numbers(self) -> None:
         """Its path through Python depends on shapes and settings alone: a backend may compile a step once for all batches."""
-        _evaluate(self._loss(), UnseenOps())
+        _evaluate(self._loss(), GuardedOps(Unseen))
+
+    def test_computes_by_operators_alone(self) -> None:
+        """And by Python's arithmetic, comparison and slices: all else that a framework's tensors can do, another's cannot."""
+        _evaluate(self._loss(), GuardedOps(Bare))
 
     def test_another_size_and_style(self, training_backend: Backend) -> None:
         """It is right on pictures of odd sides too, and where it reads the style, another one costs something else."""

@@ -17,8 +17,8 @@ from engine.ops import Array, Ops, Tensor
 from engine.testing.cases import draw
 from engine.testing.contract import Contract
 from engine.testing.gradients import detached_slopes, directions
+from engine.testing.guarded import Bare, GuardedOps, Unseen
 from engine.testing.oracle import OracleOps
-from engine.testing.unseen import UnseenOps
 
 SEED = 7
 
@@ -101,9 +101,15 @@ class ModelContract(Contract):
 
     def test_decides_nothing_by_numbers(self) -> None:
         """Its layers' path through Python depends on shapes and settings alone: a backend compiles it once for all pictures."""
-        ops, size = UnseenOps(), self.sizes[0]
+        self._apply(GuardedOps(Unseen))
+
+    def test_computes_by_operators_alone(self) -> None:
+        """And by Python's arithmetic, comparison and slices: all else that a framework's tensors can do, another's cannot."""
+        self._apply(GuardedOps(Bare))
+
+    def _apply(self, ops: Ops) -> None:
         weights = {name: ops.asarray(x) for name, x in self._network.initial_weights(SEED).items()}
-        self._network.apply(ops, weights, {name: ops.asarray(x) for name, x in self._inputs(*size).items()})
+        self._network.apply(ops, weights, {name: ops.asarray(x) for name, x in self._inputs(*self.sizes[0]).items()})
 
     def test_pictures_of_a_batch_are_apart(self) -> None:
         """One picture comes out the same whatever else is in its batch: painters choose the batch."""

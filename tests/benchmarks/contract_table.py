@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from external_site import EXTERNAL, ExternalSite, make_external_site
 from flo_clip import write_flo_clip
-from known_differences import KNOWN_DIFFERENCES
 
 from engine.places import shipped
 
@@ -38,13 +37,6 @@ COMPONENTS = {
     "backend": ["torch", "mindspore", "onnx", "openvino", "jax"],
 }
 """By kind, with the settings that find their files in :func:`data` or make a model small."""
-KNOWN = {
-    (known.backend, f"{known.test.rpartition('::')[2]}[{case}]")
-    for known in KNOWN_DIFFERENCES
-    for case in known.cases
-    if known.test.startswith("test_backend_contract.py::")
-}
-"""What a framework does wrong, each with lines of it alone that show it: ``engine plugins check`` does not know of it."""
 OUTCOMES = {"PASSED": "ok", "FAILED": "failed", "ERROR": "failed", "XFAIL": "expected", "SKIPPED": "skipped"}
 
 
@@ -82,8 +74,7 @@ def table(site: ExternalSite, kinds: list[str], backends: list[str]) -> Iterator
             for test, outcome in results(site, kind, name, settings):
                 found = re.search(r"\[(\w+)", test)
                 where = name if kind == "backend" else found[1] if found and found[1] in backends else ""
-                of_framework = kind == "backend" and outcome == "failed" and (name, test) in KNOWN
-                cells[where]["known" if of_framework else outcome] += 1
+                cells[where][outcome] += 1
             shown = [", ".join(f"{count} {outcome}" for outcome, count in sorted(cells[where].items())) for where in (*backends, "")]
             yield f"| {kind} | {name} | {' | '.join(shown)} |"
 

@@ -36,6 +36,11 @@ class Comparing(Painted):
         return value * 2 if value > 0.1 else value
 
 
+class Methodical(Painted):
+    def __call__(self, ops, clip, prepared):
+        return ops.square(clip.output(0)).mean()
+
+
 class EvenSides(Painted):
     def __call__(self, ops, clip, prepared):
         n, c, h, w = ops.shape(clip.output(0))
@@ -96,6 +101,10 @@ class TestDeciding(LossContract):
 
 class TestComparing(LossContract):
     component = Comparing
+
+
+class TestMethodical(LossContract):
+    component = Methodical
 
 
 class TestEvenSides(LossContract):

@@ -1,0 +1,93 @@
+"""Operators on tensors that refuse what not every backend can do: that their numbers are looked at, or that they are more than tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from engine.ops import Array, Tensor
+from engine.testing.oracle import OracleOps
+
+_COMPILED = (
+    "a backend that compiles a step reads the numbers of the first one only; compute with ops.where(condition, x, y), "
+    "and leave ops.to_numpy, float() and `if` to shapes and settings"
+)
+_OWN = "a tensor is the framework's own, and on another one it has other methods; use the operators, as ops.mean(x) and ops.shape(x)"
+_ARITHMETIC = {"add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "matmul", "negative", "positive", "absolute"}
+_COMPARISON = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+_PYTHONS = _ARITHMETIC | _COMPARISON | {"bitwise_and", "bitwise_or", "bitwise_xor", "invert"}
+"""What Python's arithmetic and comparison are called in NumPy."""
+
+
+class Unseen(np.ndarray[Any, Any]):
+    """Computes, and refuses to be a truth or a number of Python, as while a framework traces a function."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise AssertionError(f"it looks at a tensor's numbers: {_COMPILED}")
+
+    __bool__ = __float__ = __int__ = __index__ = item = tolist = _refuse
+
+
+class Bare(np.ndarray[Any, Any]):
+    """Has Python's arithmetic, comparison and slices, and nothing else of NumPy's."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            raise AssertionError(f"it uses .{name} of a tensor: {_OWN}")
+        return super().__getattribute__(name)
+
+    def __setitem__(self, *_: object) -> NoReturn:
+        raise AssertionError("it writes into a tensor, which not every framework lets it; compute with ops.where or ops.concat")
+
+    def __pow__(self, exponent: Any, _: None = None) -> Any:
+        return self.__array_ufunc__(np.power, "__call__", self, exponent)  # for which NumPy would call square or sqrt
+
+    __ipow__ = __pow__
+
+    def __repr__(self) -> str:
+        return "a tensor"
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **named: Any) -> Any:
+        if ufunc.__name__ not in _PYTHONS or method != "__call__":
+            raise AssertionError(f"it calls NumPy's {ufunc.__name__} on a tensor: {_OWN}")
+        if any(isinstance(x, np.ndarray) and not isinstance(x, Bare) for x in inputs):
+            raise AssertionError("it computes with a NumPy array and a tensor; make the array one by ops.asarray(array)")
+        out = tuple(map(_show, named.pop("out", ()))) or None
+        return _hide(getattr(ufunc, method)(*map(_show, inputs), out=out, **named), Bare)
+
+    def __array_function__(self, function: Callable[..., Any], *_: object) -> NoReturn:
+        raise AssertionError(f"it calls NumPy's {function.__name__} on a tensor: {_OWN}")
+
+
+class GuardedOps:
+    """:class:`engine.testing.OracleOps` on :class:`Unseen` or :class:`Bare` tensors."""
+
+    def __init__(self, tensor: type[Unseen | Bare]) -> None:
+        self._oracle, self._tensor = OracleOps(), tensor
+
+    def to_numpy(self, x: Tensor) -> Array:
+        if self._tensor is Unseen:
+            raise AssertionError(f"it calls ops.to_numpy: {_COMPILED}")
+        return self._oracle.to_numpy(_show(x))
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._oracle, name)
+        return self._hiding(found) if callable(found) else found
+
+    def _hiding(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def hidden(*arguments: Any, **named: Any) -> Any:
+            return _hide(function(*map(_show, arguments), **{key: _show(x) for key, x in named.items()}), self._tensor)
+
+        return hidden
+
+
+def _hide(x: Any, tensor: type[Unseen | Bare]) -> Any:
+    return np.asarray(x).view(tensor) if isinstance(x, np.ndarray | np.generic) else x
+
+
+def _show(x: Any) -> Any:
+    if isinstance(x, list | tuple):
+        return type(x)(map(_show, x))
+    return np.ndarray.view(x, np.ndarray) if isinstance(x, Unseen | Bare) else x
