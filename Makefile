@@ -22,9 +22,10 @@ demo: $(VENV)/ready
 	@echo "previews  $(RUN)/previews/"
 	@echo "painted   $(RUN)/sample.mp4"
 
-# Two processes share the cores, so a thread that waits must not spin.
+# Two processes share the cores, so a thread that waits must not spin. Files in their own order: sorted by number of tests, one with few long
+# ones would come last and leave a process without work.
 test: $(VENV)/ready
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check
