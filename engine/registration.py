@@ -16,7 +16,7 @@ from engine.components import Component
 from engine.contracts import KINDS
 from engine.contracts.backend import Backend
 from engine.errors import EngineError
-from engine.faults import unknown
+from engine.faults import did_you_mean, unknown
 
 if TYPE_CHECKING:
     import typer
@@ -146,7 +146,8 @@ def describe(error: BaseException, file: str | None = None) -> str:
 
 def _named(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        near = did_you_mean(error.name, dir(error.obj)) if isinstance(error, AttributeError) and error.name else ""
+        return f"{type(error).__name__}: {error}{near}"
     except Exception:  # a plugin's own exception may fail to say what it is
         return type(error).__name__
 

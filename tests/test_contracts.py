@@ -144,6 +144,11 @@ def test_a_bare_tensor_refuses_what_only_some_frameworks_have(use: Callable[[Ten
         use(GuardedOps(Bare).asarray(np.ones((2, 3))))
 
 
+def test_the_oracle_knows_its_operators_by_name() -> None:
+    with pytest.raises(AttributeError, match=r"no operator is called 'maen'; did you mean 'mean'\? known: abs, asarray, .*, zeros_like$"):
+        GuardedOps(Bare).maen(1)
+
+
 def test_a_bare_tensor_computes() -> None:
     """Python's arithmetic, comparison and slices, both ways round, and every operator."""
     ops, a = GuardedOps(Bare), np.linspace(0.1, 2.0, 6).reshape(2, 3)

@@ -152,6 +152,8 @@ class Odd(Loss):
             raise KeyError("brush")
         if self.way == "does not fit":
             return ops.mean(ops.matmul(clip.output(0), clip.output(0)))
+        if self.way == "misspelt":
+            return ops.maen(clip.output(0))
         if self.way == "greedy":
             return ops.mean(clip.encoded("output", "relu2_2", 0))
         return {"number": 1.0, "nothing": None, "picture": clip.output(0), "constant": ops.mean(clip.frame(0))}[self.way]
@@ -182,6 +184,12 @@ def test_where_an_operator_fails_the_line_of_the_loss_is_told() -> None:
     """Of torch; MindSpore computes later, and then says in words of its own that something did not fit."""
     trainer = backend("torch", "float32").trainer(plan({"odd": Odd(way="does not fit")}))
     with pytest.raises(RunError, match=r"the loss odd failed: RuntimeError: .*\n?.*test_objective.py:\d+\)\n"):
+        trainer.step(batch(n=1))
+
+
+def test_an_operator_that_there_is_not_is_compared_with_those_that_there_are() -> None:
+    trainer = backend("torch", "float32").trainer(plan({"odd": Odd(way="misspelt")}))
+    with pytest.raises(RunError, match=r"AttributeError: .* 'maen'; did you mean 'mean'\? \(.*test_objective.py:\d+\)"):
         trainer.step(batch(n=1))
 
 

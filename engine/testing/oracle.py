@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from engine.faults import unknown
 from engine.ops import Array, DType, PadMode, ResizeMode, Shape, Tensor, UpsampleMode
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")
@@ -17,6 +18,9 @@ class OracleOps:
     """:class:`engine.Ops` on NumPy arrays. Every float type is float64 here; uint8, int32 and bool are themselves."""
 
     name = "oracle"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(unknown("operator", name, (key for key in dir(self) if key[0] != "_")), name=name, obj=self)
 
     def asarray(self, x: Array | float, dtype: DType = "float32") -> Tensor:
         return np.array(x, dtype=_numpy_type(dtype))
