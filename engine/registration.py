@@ -146,10 +146,17 @@ def describe(error: BaseException, file: str | None = None) -> str:
 
 def _named(error: BaseException) -> str:
     try:
-        near = did_you_mean(error.name, dir(error.obj)) if isinstance(error, AttributeError) and error.name else ""
-        return f"{type(error).__name__}: {error}{near}"
+        return f"{type(error).__name__}: {error}{_near(error)}"
     except Exception:  # a plugin's own exception may fail to say what it is
         return type(error).__name__
+
+
+def _near(error: BaseException) -> str:
+    """What may have been meant where there is no attribute of that name; one that is there has raised for reasons of its own."""
+    if not isinstance(error, AttributeError) or not error.name or "did you mean" in str(error):
+        return ""
+    there = [name for name in dir(error.obj) if not name.startswith("_")]
+    return "" if error.name in there else did_you_mean(error.name, there)
 
 
 def add_commands(app: typer.Typer, plugins: Sequence[tuple[str, bool, pluggy.PluginManager]]) -> dict[str, str]:

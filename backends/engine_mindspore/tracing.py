@@ -41,7 +41,6 @@ def quick_recording() -> Iterator[None]:
     """
     kept = jit_trace._trace_jit_context, jit_trace._get_caller_lines
     jit_trace._trace_jit_context, jit_trace._get_caller_lines = _RECORDER, lambda: ([__file__], [1])
-    _pynative_executor.sync()  # as printing would: whatever was begun before is done
     try:
         with _texts(False):
             yield
@@ -71,7 +70,10 @@ def _texts(wanted: bool) -> Iterator[None]:
 
 def _where_wanted(text: Callable[[Tensor], str]) -> Callable[[Tensor], str]:
     def text_or_none(tensor: Tensor) -> str:
-        return text(tensor) if getattr(_THREAD, "texts", True) else ""
+        if getattr(_THREAD, "texts", True):
+            return text(tensor)
+        tensor._data_ptr()  # waits for it, as making a text does: a graph that was let go while it ran ended in a crash, or never
+        return ""
 
     return text_or_none
 

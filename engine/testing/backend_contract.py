@@ -43,7 +43,7 @@ class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingCheck
         """What the contract's own class expects, and what the backend knows of its framework."""
         try:
             return {**_built(type(self)).known_differences, **self.expected_failures}
-        except Exception:  # so that tests which need no backend run; the others raise it again
+        except Exception:  # so that the other tests run; test_known_differences_are_said raises it again
             return self.expected_failures
 
     @pytest.fixture
@@ -102,6 +102,13 @@ class BackendContract(OperatorChecks, LayerChecks, PaintingChecks, TrainingCheck
         assert facts["precision"] in PRECISIONS, f"the precision in use is {facts['precision']!r}; allowed: {', '.join(PRECISIONS)}"
         free = backend.free_memory()
         assert free is None or (type(free) is int and free > 0), f"free_memory() is {free!r}, not bytes or None"
+
+    def test_known_differences_are_said(self, backend: Backend) -> None:
+        """By test, each with a reason."""
+        known = backend.known_differences
+        assert isinstance(known, Mapping), f"known_differences is {known!r}; it must be a property that returns a dict of reasons"
+        bare = [name for name, reason in known.items() if not (isinstance(reason, str) and reason.strip())]
+        assert not bare, f"known_differences gives no reason for {bare[0]!r}"
 
     def test_class_facts(self) -> None:
         """Name, package, command, devices: what the engine knows of a backend before its framework is imported."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -19,8 +19,10 @@ class OracleOps:
 
     name = "oracle"
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(unknown("operator", name, (key for key in dir(self) if key[0] != "_")), name=name, obj=self)
+    if not TYPE_CHECKING:  # which would take every name for known
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(unknown("operator", name, (key for key in dir(self) if key[0] != "_")), name=name, obj=self)
 
     def asarray(self, x: Array | float, dtype: DType = "float32") -> Tensor:
         return np.array(x, dtype=_numpy_type(dtype))
