@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, distributions, entry_points
 from pathlib import Path
 
 from engine.errors import EngineError
@@ -83,7 +83,7 @@ def discover(files: Sequence[Path] = ()) -> list[Discovered]:
     found = [
         # without METADATA, as an interrupted uninstallation leaves it, name and version are None, whatever their type says
         Discovered(point.name, (point.dist and point.dist.name) or "unknown", (point.dist and point.dist.version) or "", point)
-        for point in entry_points(group=GROUP)
+        for point in _entry_points()
     ]
     for path in {path.resolve(): path for path in reversed(files)}.values():  # a file that is named twice is one
         if not path.is_file() or path.suffix != ".py":
@@ -91,6 +91,21 @@ def discover(files: Sequence[Path] = ()) -> list[Discovered]:
             raise EngineError(problem, where=str(path))
         found.append(Discovered(path.stem, str(path), "", path.resolve()))
     return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+
+
+def _entry_points() -> EntryPoints:
+    try:
+        return entry_points(group=GROUP)
+    except Exception:  # Python reads those of every package at once, and stumbles over a line that is none
+        for distribution in distributions():
+            try:
+                _ = distribution.entry_points
+            except Exception as error:
+                name = distribution.name or "unknown"
+                remedy = f"Install that package again: python -m pip install --force-reinstall {name}"
+                problem = f"the entry points of the package {name} cannot be read ({type(error).__name__}: {error})"
+                raise EngineError(problem, where=str(distribution.locate_file("")), remedy=remedy) from error
+        raise
 
 
 def file_of(cls: type) -> Path | None:

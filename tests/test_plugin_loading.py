@@ -12,6 +12,7 @@ from plugin_site import COMMAND, LOSS, Site, record, run
 
 import engine
 from engine import API_VERSION, Layer
+from engine.cli import main
 from engine.plugins import load_plugins
 
 LAYER = """
@@ -68,6 +69,19 @@ def test_the_api_may_be_stated_with_a_type(site: Site, stated: str) -> None:
 def test_what_pytest_raises_to_skip_ends_nothing(site: Site) -> None:
     name = site.install("skips", "import pytest\npytest.importorskip('nothing_of_this_name')\n")
     assert "could not import 'nothing_of_this_name'" in record(name).error
+
+
+def test_entry_points_that_are_none_name_their_package(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever they are of, Python would read all or none."""
+    site.install("torn", "")
+    (entry,) = site.folder.glob("torn*.dist-info/entry_points.txt")
+    entry.write_text("[console_scripts]\nno equals sign\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["plugins"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{site.folder}: the entry points of the package torn cannot be read (" in said
+    assert "pip install --force-reinstall torn" in said
 
 
 def test_leftovers_of_an_uninstalled_distribution_end_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
