@@ -33,9 +33,7 @@ encoder: {name: vgg16}
 style: {image: dots.png, size: 32}
 losses:
   - {name: channel_moments, layers: [relu1_2, relu2_2], weight: 10}
-  - {name: content, layer: relu2_2, weight: 1}
   - {name: feature_temporal, weight: 1}
-  - {name: output_temporal, weight: 10}
 dataset: {name: flo_frames, path: frames}
 steps: 3
 preview: {every: 2}

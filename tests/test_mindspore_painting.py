@@ -116,10 +116,10 @@ def test_many_sizes_take_no_more_memory_than_two() -> None:
     host = HOST.make_backend("mindspore", device="cpu")
     painter, counts = host.painter(RECONET, RECONET.initial_weights(0)), []
     gc.collect()
-    for size in range(8, 20, 2):
+    for size in range(8, 16, 2):
         next(painter.paint(iter([np.zeros((1, size, 12, 3), np.uint8)])))
         counts.append(len(jit_trace._trace_compile_cache))
-    assert counts[0] < counts[1] == counts[2] == counts[3] == counts[4] == counts[5]
+    assert counts[0] < counts[1] == counts[2] == counts[3]
 
 
 class Halved(Conv2d):
