@@ -28,6 +28,7 @@ from engine.testing.guarded import Bare, GuardedOps, Unseen
         (lambda x: operator.mul(x, [1.0, 2.0, 3.0]), "a list, and a tensor"),
         (lambda x: GuardedOps(Bare).mean(np.asarray(x)), "ops.mean is given a NumPy array"),
         (lambda x: operator.iadd(x, 1), "y = x + 1 for x += 1"),
+        (lambda x: operator.ipow(x, 2), "y = x + 1 for x += 1"),
         (lambda x: x.__setitem__(0, 1.0), "it writes into a tensor"),
     ],
 )
@@ -54,6 +55,7 @@ def test_a_bare_tensor_computes() -> None:
     total = ops.mean(x)
     total += ops.mean(2 * x)
     twice = 2 * x
+    twice **= 1
     twice -= x
     np.testing.assert_allclose(ops.to_numpy(total * twice), 3 * a.mean() * a)
     for several in ([x, x], (x, x), {1: x, 2: x}.values(), (part for part in (x, x))):

@@ -61,6 +61,9 @@ class Bare(Guarded):
     def __pow__(self, exponent: Any, _: None = None) -> Any:
         return self.__array_ufunc__(np.power, "__call__", self, exponent)  # for which NumPy would call square or sqrt
 
+    def __ipow__(self, exponent: Any, _: None = None) -> Any:
+        return self.__array_ufunc__(np.power, "__call__", self, exponent, out=(self,))
+
     def __str__(self) -> str:
         return "a tensor"
 
